@@ -1,0 +1,1 @@
+"""One file per exchange; :func:`exchange` finds the protocol of a market."""
