@@ -1,0 +1,1 @@
+"""Bars, features, signals and forecasts: pure computing here, Dagster only under ``defs/``."""

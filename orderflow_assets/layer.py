@@ -1,0 +1,28 @@
+"""A computed table and the function that fills it: what Dagster, live queries and tests all call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orderflow_streaming.store import Store
+from orderflow_streaming.tables import Table
+
+Compute = Callable[[Store, datetime, datetime], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """``compute(store, start, end)`` replaces the rows whose ``table.time`` lies in ``[start, end)``.
+
+    It may read rows of ``inputs`` back to ``start - lookback``, never after ``end``, and returns the number of
+    rows written. ``inputs`` are qualified table names (``main.trades``, ``bars.bars_1m``).
+    """
+
+    table: Table
+    compute: Compute
+    inputs: tuple[str, ...]
+    lookback: timedelta
+    group: str
+    kinds: tuple[str, ...] = ("duckdb", "sql")
