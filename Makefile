@@ -1,0 +1,73 @@
+# Orderflow. `make demo` and `make test` are all that most people need; `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?= data
+# Hours of simulated market the demo starts with; the rest follows in real time.
+HISTORY ?= 6
+# PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
+TORCH_INDEX ?=
+TORCH  := torch==2.13.0
+
+export ORDERFLOW_DATA_DIR := $(DATA)
+export OMP_WAIT_POLICY := PASSIVE
+export HF_HUB_OFFLINE := 1
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test test-fast check format bench clean
+
+help: ## Show this list.
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Install everything into .venv.
+
+# torch comes first, as a CPU build where one is offered and the machine has no NVIDIA card; uv keeps it.
+$(VENV)/.installed: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "Orderflow needs Python 3.11 or 3.12; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.8"
+	@if command -v nvidia-smi >/dev/null 2>&1; then \
+		$(BIN)/python -m pip install --quiet "$(TORCH)"; \
+	else \
+		$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)+cpu" 2>/dev/null \
+			|| $(BIN)/python -m pip install --quiet "$(TORCH)"; \
+	fi
+	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra all --no-install-package torch
+	@touch $@
+
+demo: install ## Everything at once, offline: simulated exchange, daemon, Dagster and the MCP server.
+	@mkdir -p $(DATA)
+	@echo "Orderflow demo: $(HISTORY) h of simulated market, then real time. Stop with Ctrl-C."
+	@echo "  Dagster  http://127.0.0.1:3000          lineage, runs, checks, backfills"
+	@echo "  MCP      http://127.0.0.1:8765/mcp      claude mcp add --transport http orderflow http://127.0.0.1:8765/mcp"
+	@echo "  Status   $(BIN)/orderflow-stream status"
+	@ORDERFLOW_SIMULATOR_URL=http://127.0.0.1:8900 ORDERFLOW_OVERFLOW=wait ORDERFLOW_HISTORY=$(HISTORY) \
+		ORDERFLOW_FLUSH_INTERVAL_SECONDS=1 $(BIN)/honcho start simulator stream dagster mcp
+
+up: install ## The same on the live exchanges.
+	@mkdir -p $(DATA)
+	@echo "Orderflow: http://127.0.0.1:3000 is Dagster, http://127.0.0.1:8765/mcp is MCP. Stop with Ctrl-C."
+	@$(BIN)/honcho start stream dagster mcp
+
+test: install ## Install everything and run all tests.
+	$(BIN)/python -m pytest
+
+test-fast: install ## The tests without the slow ones.
+	$(BIN)/python -m pytest -m "not slow"
+
+check: install ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Measure speed; prints a table and JSON.
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove the environment, the data and Dagster's history.
+	rm -rf $(VENV) $(DATA) .dagster

@@ -1,0 +1,59 @@
+"""Fixtures every test may use: the recorded material, and a store with a served and an embedded face."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orderflow_streaming.store import Store, connect
+from orderflow_streaming.store.endpoint import database_path
+from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.server import StoreServer
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIRED = os.environ.get("ORDERFLOW_REQUIRE_SHARED") == "1"
+
+
+def _recorded(name: str) -> Path:
+    folder = Path(os.environ.get("ORDERFLOW_SHARED", ROOT.parent / "shared")) / name
+    if folder.is_dir():
+        return folder
+    reason = f"the recorded material is not here ({name}); set ORDERFLOW_SHARED to the folder that holds it"
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def wire() -> Path:
+    """Folder of recorded exchange messages."""
+    return _recorded("wire")
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """Folder of recorded candles."""
+    return _recorded("market_data")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[StoreServer]:
+    """A store served over Flight from this process; ``tmp_path`` is its data folder."""
+    engine = Engine(database_path(tmp_path), memory_limit="512MB")
+    server = StoreServer(engine, tmp_path)
+    server.start()
+    yield server
+    server.stop()
+    engine.close()
+
+
+@pytest.fixture(params=["served", "embedded"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A writable store, once through the server and once opened in process."""
+    if request.param == "served":
+        request.getfixturevalue("served")
+    with connect(tmp_path, scope="write") as store:
+        yield store
