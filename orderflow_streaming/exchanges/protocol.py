@@ -181,6 +181,13 @@ class Exchange(ABC):
         """Channel name of a data frame, by a look at its topic; None for control and anything else."""
 
     @abstractmethod
+    def topic(self, frame: bytes) -> str | None:
+        """:attr:`Topic.name` of the subscription that brought a data frame, by a look at it; None for anything else.
+
+        The daemon keeps one figure per subscription with it (last message, messages per minute, silence).
+        """
+
+    @abstractmethod
     def control(self, frame: bytes) -> Control:
         """What a frame that :meth:`route` did not place says about the connection."""
 
