@@ -1,23 +1,28 @@
-"""The columns every computed row starts with, and the few times and names all layers share."""
+"""What all computed tables share: how a row starts, how long things last, how a window is cut."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import itertools
+from datetime import UTC, datetime, timedelta
 
 from orderflow_streaming.schema import IDENTITY
+from orderflow_streaming.store.window import naive_utc
 from orderflow_streaming.tables import Column
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
-STALE_S = 5
-"""Seconds after which a quote or a book no longer stands for the market."""
+STALE = timedelta(seconds=5)
+"""How long a quote or a book stands for the market when nothing follows it."""
 
-SERIES = ", ".join(column.name for column in IDENTITY)
-"""``symbol, exchange, market_type``: what names one series, for SELECT, GROUP BY and PARTITION BY."""
+ARRIVAL = timedelta(seconds=2)
+"""How long after its closing edge a bar waits for the records that belong to it."""
 
 SERIES_NAMES: tuple[str, ...] = tuple(column.name for column in IDENTITY)
+
+SERIES = ", ".join(SERIES_NAMES)
+"""``symbol, exchange, market_type``: what names one series, for SELECT, GROUP BY and PARTITION BY."""
 
 BAR_COLUMNS: tuple[Column, ...] = (
     *IDENTITY,
@@ -28,10 +33,23 @@ BAR_COLUMNS: tuple[Column, ...] = (
 BAR_KEY: tuple[str, ...] = (*SERIES_NAMES, "bar_ts")
 
 
+def closed_window(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """``start`` and ``end`` as naive UTC, ``end`` no later than the last full minute: a running bar is no bar yet.
+
+    Raises ValueError where an edge is not on a full minute. The window may come out empty, never reversed.
+    """
+    start, end = naive_utc(start), naive_utc(end)
+    for edge in (start, end):
+        if edge.second or edge.microsecond:
+            raise ValueError(f"a window of bars starts and ends on a full minute, not at {edge.isoformat()}")
+    last = (datetime.now(UTC).replace(tzinfo=None) - ARRIVAL).replace(second=0, microsecond=0)
+    return start, max(start, min(end, last))
+
+
 def hours(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-    """``[start, end)`` cut at full hours, so that one step's memory does not grow with the window."""
+    """``[start, end)`` cut at full hours, so that memory does not grow with the window."""
     edges = [start]
     while edges[-1] < end:
         following = edges[-1].replace(minute=0, second=0, microsecond=0) + HOUR
         edges.append(min(following, end))
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

@@ -1,0 +1,8 @@
+"""Every computed table of bars, features and signals, each after what it reads."""
+
+from __future__ import annotations
+
+from orderflow_assets.bars import minutes, parents, quotes
+from orderflow_assets.layer import Layer
+
+LAYERS: tuple[Layer, ...] = (quotes.LAYER, parents.LAYER, minutes.LAYER)
