@@ -1,0 +1,65 @@
+"""When an asset computes itself: named conditions, each with its reason.
+
+All of them work on hours with the running one included (``end_offset=1``) and on series.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dagster import AssetSelection, AutomationCondition
+
+LOOKBACK = timedelta(hours=48)
+"""How old an hour may be, by the clock, for late data to recompute it by itself."""
+
+NIGHTLY = "0 3 * * *"
+
+inputs_checked: AutomationCondition = AutomationCondition.all_deps_match(
+    AutomationCondition.all_checks_match(
+        AutomationCondition.check_passed() | AutomationCondition.will_be_requested(), blocking_only=True
+    )
+    | AutomationCondition.will_be_requested()
+).with_label("inputs_checked")
+"""Every blocking check of every input has passed for the same hour.
+
+An input that is about to be computed in the same run counts as checked: inside a run a failing blocking check stops
+what follows by itself, and waiting for it here would split each hour into one run per layer.
+"""
+
+failed_once: AutomationCondition = (
+    AutomationCondition.execution_failed()
+    .newly_true()
+    .since(AutomationCondition.newly_updated())
+    .newly_true()
+    .with_label("failed_once")
+)
+"""The first failure since the last success, and only that one: what fails for good is not tried for ever.
+
+In a run over many hours one hour that fails a check stops them all. The second try leaves out the hour that
+``inputs_checked`` holds and brings the others through.
+"""
+
+on_new_or_late_data = (
+    AutomationCondition.in_latest_time_window(LOOKBACK)
+    & (AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | failed_once).since_last_handled()
+    & ~AutomationCondition.any_deps_missing()
+    & ~AutomationCondition.any_deps_in_progress()
+    & ~AutomationCondition.in_progress()
+    & inputs_checked
+).with_label("on_new_or_late_data")
+"""An hour is computed when its inputs are there and again when one of them changes, up to :data:`LOOKBACK` back.
+
+Exactly that hour is computed. Later hours whose rolling baselines reach back into it keep what was known when they
+were made; a backfill over them takes the late rows in.
+"""
+
+on_new_data_whatever_the_model = on_new_or_late_data.ignore(AssetSelection.groups("models")).with_label(
+    "on_new_data_whatever_the_model"
+)
+"""For forecasts: a retrained model serves the next hour and does not rewrite what was forecast before."""
+
+nightly: AutomationCondition = (
+    AutomationCondition.cron_tick_passed(NIGHTLY).since(AutomationCondition.newly_requested())
+    & ~AutomationCondition.in_progress()
+).with_label("nightly")
+"""For models: every series once a night. Drift asks for more through a sensor that knows cooldown and limits."""
