@@ -1,1 +1,25 @@
-"""One file per exchange; :func:`exchange` finds the protocol of a market."""
+"""One file per exchange; :func:`exchange` finds the protocol of a market and imports only its file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from orderflow_streaming import markets
+from orderflow_streaming.exchanges.protocol import Exchange
+
+PROTOCOLS: dict[str, str] = {
+    "binance_futures": "binance.BinanceFutures",
+}
+"""Market to module and class."""
+
+
+@cache
+def exchange(market: str) -> Exchange:
+    """The protocol of ``market``; raises :class:`~orderflow_streaming.markets.UnknownNameError` where there is none."""
+    name = markets.market(market).name
+    if name not in PROTOCOLS:
+        raise markets.UnknownNameError(f"market {name!r} has no protocol yet. Those that have: {', '.join(PROTOCOLS)}.")
+    module, kind = PROTOCOLS[name].split(".")
+    protocol: type[Exchange] = getattr(import_module(f"{__name__}.{module}"), kind)
+    return protocol()

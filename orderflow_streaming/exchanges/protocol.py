@@ -5,49 +5,85 @@ to subscribe on them, its heartbeat, its REST polls and its control messages. Th
 simulator's tests and the command line work from these declarations alone.
 
 Frames travel as bytes. On the hot path only :meth:`Exchange.route` looks at them, at a slice of the topic.
-A REST answer becomes a frame too: ``{"rest": "<path?query>", "data": <body>}``.
+A REST answer becomes a frame too, :func:`rest_frame`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import msgspec
+
 from orderflow_streaming.markets import Market
-from orderflow_streaming.schema import Stream
+
+
+def values(**paths: str) -> dict[str, str]:
+    """Paths to types, grouped by type: ``values(BIGINT="T o.T", DOUBLE="p")`` is ``{"T": "BIGINT", …}``.
+
+    Types are DuckDB's; ``LEVELS`` is a side of a book, a list of ``[price, quantity, …]``.
+    """
+    return {path: kind for kind, names in paths.items() for path in names.split()}
+
+
+def milliseconds(expression: str) -> str:
+    """SQL of the UTC timestamp for epoch milliseconds; NULL for zero and for what no calendar has."""
+    return f"CASE WHEN {expression} BETWEEN 1 AND 253402300799999 THEN make_timestamp({expression} * 1000) END"
+
+
+def decoded(frame: bytes) -> Any:
+    """The JSON value of a frame; raises ValueError saying where it is not JSON."""
+    try:
+        return msgspec.json.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def rest_frame(path: str, body: bytes) -> bytes:
+    """The frame that a REST answer travels as; ``path`` is path and query, ``body`` is JSON."""
+    return b'{"rest":' + msgspec.json.encode(path) + b',"data":' + body + b"}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How one channel fills one stream: SQL expressions over one item of a frame.
+    """How one channel fills one kind of row: SQL expressions over the values of an item.
 
-    In scope: ``j`` (the parsed frame), ``d`` (the item), ``received_at`` and ``i`` (the instrument row, NULL where
-    unknown). ``fields`` are the stream's base fields, the rest of its columns is derived from them once for all
-    exchanges (:mod:`orderflow_streaming.normalize`). ``symbol`` is the venue's own spelling.
+    ``$T`` stands for the value at path ``T`` of the item (see :attr:`Channel.values`); ``received_at`` is in scope.
+    Where ``kind`` is the name of a stream, ``fields`` are that stream's base fields
+    (:mod:`orderflow_streaming.derive`) and the rest of its columns follows from them, the same for all exchanges.
+    Any other ``kind`` (``book_delta``, ``instrument``, …) is known and stored nowhere; its fields are what a reader
+    of a recording sees.
     """
 
-    stream: Stream
-    symbol: str
+    kind: str
     fields: Mapping[str, str]
     where: str = "true"
+    """Items it takes; an item no Rows of its channel takes is rejected."""
+    required: tuple[str, ...] = ()
+    """Fields that must not be NULL, beyond those the stream requires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A kind of message. ``shape`` is DuckDB's ``from_json`` structure of the whole frame."""
+    """A kind of message: the values to take out of it, whose instrument it is about, and the rows it becomes."""
 
     name: str
-    shape: str
-    rows: tuple[Rows, ...] = ()
-    items: str = "j.data"
-    """SQL of the item(s) in a frame: one struct, or ``unnest(j.data)`` where a frame carries a list."""
-    kind: str = ""
-    """Set for known messages that no table stores (``book_delta``, ``instrument``, …); they are no error."""
+    values: Mapping[str, str]
+    """Path inside the item to type, see :func:`values`; a path that starts with ``/`` begins at the frame."""
+    rows: tuple[Rows, ...]
+    symbol: str = "$s"
+    """SQL of the venue's own spelling of the instrument."""
+    item: str = "data"
+    """Path of the item in a frame; ``data[*]`` where a frame carries a list of items."""
     consecutive: str = ""
-    """Base field that rises by one per row and symbol, so that a jump is a gap; empty where ids may jump."""
+    """Column that rises by one per row and symbol, so that a jump is a gap; empty where ids may jump."""
+
+    def listed(self) -> Channel:
+        """The same message in a list, as ``<name>[]``."""
+        return replace(self, name=f"{self.name}[]", item=f"{self.item}[*]")
 
 
 class ControlKind(StrEnum):
@@ -94,7 +130,7 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """``payload`` sent every ``interval_s``; None where the venue pings and the library answers.
+    """``payload`` sent every ``interval_s``; None means WebSocket ping frames, which the library sends and answers.
 
     ``silent_after_s``: a socket on which nothing at all (data, ping, pong) came for so long is dead.
     """
@@ -155,6 +191,10 @@ class Exchange(ABC):
     heartbeat: ClassVar[Heartbeat]
     limits: ClassVar[Limits]
     channels: ClassVar[Mapping[str, Channel]]
+    counts_base: ClassVar[bool]
+    """Whether the venue counts sizes in base coin; else rows need the contract size of their instrument."""
+    neutral_symbol: ClassVar[str] = "upper(venue_symbol)"
+    """SQL of the exchange-neutral symbol where no instrument is known under ``venue_symbol``."""
 
     @abstractmethod
     def simulated(self, base_url: str) -> Endpoints:
