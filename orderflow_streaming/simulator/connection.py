@@ -1,0 +1,88 @@
+"""One client's socket, seen from the exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+
+from aiohttp import web
+
+from orderflow_streaming.simulator.dialects.dialect import Dialect
+from orderflow_streaming.simulator.faults import Entry
+
+BUFFER_BYTES = 1 << 20
+"""Unsent bytes beyond which the clock waits for the client."""
+_TEXT = 0x81
+
+
+class Connection:
+    """A WebSocket with its subscriptions. Data frames are written many at a time."""
+
+    def __init__(
+        self, number: int, dialect: Dialect, route: str, socket: web.WebSocketResponse, transport: asyncio.Transport
+    ) -> None:
+        self.number, self.dialect, self.route = number, dialect, route
+        self.socket = socket
+        self.topics: dict[str, None] = {}
+        self.asked_at = time.monotonic()
+        """When the subscriptions last changed."""
+        self.pong_at = time.monotonic()
+        self._transport = transport
+        self._messages: list[float] = []
+
+    @property
+    def open(self) -> bool:
+        return not self.socket.closed and not self._transport.is_closing()
+
+    def subscribe(self, topics: list[str]) -> None:
+        self.topics |= dict.fromkeys(topics)
+        self.asked_at = time.monotonic()
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        for topic in topics:
+            self.topics.pop(topic, None)
+
+    def heard(self) -> list[str]:
+        """Subscribed topics that this route carries; the others stay silent."""
+        return [topic for topic in self.topics if self.dialect.route(topic) == self.route]
+
+    def too_many_messages(self) -> bool:
+        """Count a message; true when the client sent more of them in a second than the venue allows."""
+        now = time.monotonic()
+        self._messages = [when for when in self._messages if when > now - 1.0] + [now]
+        return len(self._messages) > self.dialect.messages_per_second
+
+    def write(self, entries: list[Entry]) -> None:
+        """Send the frames of ``entries`` as text messages, except those that are to be lost."""
+        parts: list[bytes] = []
+        for _, frame, _, fault in entries:
+            if fault == "skip":
+                continue
+            size = len(frame)
+            if size < 126:
+                parts.append(bytes((_TEXT, size)))
+            elif size < 65_536:
+                parts.append(struct.pack("!BBH", _TEXT, 126, size))
+            else:
+                parts.append(struct.pack("!BBQ", _TEXT, 127, size))
+            parts.append(frame)
+        self._transport.write(b"".join(parts))
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what was sent, or is gone."""
+        while self.open and self._transport.get_write_buffer_size() > BUFFER_BYTES:
+            await asyncio.sleep(0.002)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    async def heartbeat(self) -> None:
+        """Ping as often as the venue does; close when the client is silent for too long."""
+        while self.open:
+            await asyncio.sleep(self.dialect.ping_seconds)
+            if time.monotonic() - self.pong_at > self.dialect.pong_seconds:
+                await self.socket.close(code=1008, message=b"Pong timeout")
+                return
+            if self.open:
+                await self.socket.ping(str(time.time_ns() // 1_000_000).encode())

@@ -1,0 +1,8 @@
+"""One file per venue; adding one is that file and its entry here."""
+
+from __future__ import annotations
+
+from orderflow_streaming.simulator.dialects.binance_futures import BinanceFutures
+from orderflow_streaming.simulator.dialects.dialect import Dialect
+
+DIALECTS: dict[str, Dialect] = {dialect.venue.name: dialect for dialect in (BinanceFutures(),)}
