@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from orderflow_assets.bars import minutes, parents, quotes
+from orderflow_assets.features.orderbook import minutes as book_minutes
+from orderflow_assets.features.trades import executions
 from orderflow_assets.layer import Layer
 
-LAYERS: tuple[Layer, ...] = (quotes.LAYER, parents.LAYER, minutes.LAYER)
+LAYERS: tuple[Layer, ...] = (quotes.LAYER, parents.LAYER, minutes.LAYER, book_minutes.LAYER, executions.LAYER)

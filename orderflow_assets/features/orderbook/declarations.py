@@ -17,7 +17,7 @@ FEATURES: tuple[Feature, ...] = (
         "ratio",
         _BOOK,
         _BAR,
-        "(bid size - ask size) / (bid size + ask size) over the best five levels, averaged over the seconds of the bar.",
+        "(bid size - ask size) / (bid size + ask size) over the best five levels, mean over the seconds of the bar.",
         "Cao, Hansch & Wang 2009",
         BALANCE,
     ),

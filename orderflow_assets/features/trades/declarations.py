@@ -170,8 +170,8 @@ FEATURES: tuple[Feature, ...] = (
         "bps per USD mn",
         "trades and quotes",
         "1 h of 10 s bars",
-        "Kyle's lambda: slope of the 10 s mid return in bps on the signed notional in USD mn, with intercept, over 10 s "
-        "bars that had trades; needs 60. Expected above zero.",
+        "Kyle's lambda: slope of the 10 s mid return in bps on the signed notional in USD mn, with intercept, over "
+        "10 s bars that had trades; needs 60. Expected above zero.",
         "Kyle 1985; Hasbrouck 2009",
         ANY,
     ),

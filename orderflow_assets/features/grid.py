@@ -1,0 +1,204 @@
+"""Series on a common time grid, as arrays of shape (series, times), and the windows that slide over them.
+
+NaN is NULL. Column ``k`` of a grid is the bar whose closing edge is ``first + k * step``. Everything here is a pure
+function of the rows inside its window, so a bar comes out the same whatever stretch it is computed in.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orderflow_assets.bars.series import SERIES_NAMES
+from orderflow_streaming.tables import Table
+
+Array = npt.NDArray[np.float64]
+Identity = tuple[str, str, str]
+"""symbol, exchange, market_type"""
+
+MIN_BASELINE = 60
+"""Rows a baseline needs; with fewer, what it would judge is NULL."""
+
+_RELATIVE_ZERO = 1e-12
+"""A spread below this share of the values themselves is rounding, not variation."""
+
+
+def epoch_us(time: datetime) -> int:
+    """Microseconds since 1970 of a naive UTC time."""
+    return round((time.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+
+
+def split_series(rows: pa.Table) -> Iterator[tuple[Identity, pa.Table]]:
+    """The rows of each series; ``rows`` are ordered by series."""
+    if not rows.num_rows:
+        return
+    rows = rows.combine_chunks()
+    changed = np.zeros(rows.num_rows - 1, dtype=bool)
+    for name in SERIES_NAMES:
+        codes = pc.dictionary_encode(rows[name].combine_chunks()).indices.to_numpy()
+        changed |= codes[1:] != codes[:-1]
+    edges = [0, *(np.flatnonzero(changed) + 1), rows.num_rows]
+    for low, high in itertools.pairwise(edges):
+        part = rows.slice(low, high - low)
+        symbol, exchange, market_type = (part[name][0].as_py() for name in SERIES_NAMES)
+        yield (symbol, exchange, market_type), part
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Columns of several series on one grid; ``present`` marks the bars that have a row."""
+
+    series: tuple[Identity, ...]
+    first: datetime
+    step: timedelta
+    present: npt.NDArray[np.bool_]
+    columns: dict[str, Array]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.columns[name]
+
+    @classmethod
+    def of(
+        cls,
+        rows: pa.Table,
+        first: datetime,
+        last: datetime,
+        step: timedelta,
+        series: Sequence[Identity] | None = None,
+        time: str = "bar_ts",
+    ) -> Grid:
+        """``rows`` on the grid ``first, first + step, …, last``, for ``series`` or for all that occur.
+
+        Rows of other series and rows that do not fall on the grid raise ValueError.
+        """
+        length = round((last - first) / step) + 1
+        identities = list(zip(*(rows[name].to_pylist() for name in SERIES_NAMES), strict=True))
+        known = tuple(sorted(set(identities))) if series is None else tuple(series)
+        place = {identity: index for index, identity in enumerate(known)}
+        row = np.array([place[identity] for identity in identities], dtype=np.int64)
+        ticks, off = np.divmod(
+            rows[time].cast(pa.int64()).to_numpy() - epoch_us(first), round(step / timedelta(microseconds=1))
+        )
+        if off.any() or (ticks < 0).any() or (ticks >= length).any():
+            raise ValueError(f"rows of {time} lie off the grid from {first} to {last}")
+        present = np.zeros((len(known), length), dtype=bool)
+        present[row, ticks] = True
+        columns = {}
+        for name in rows.column_names:
+            if name in SERIES_NAMES or pa.types.is_temporal(rows.schema.field(name).type):
+                continue
+            values = np.full(present.shape, np.nan)
+            values[row, ticks] = rows[name].cast(pa.float64()).to_numpy()
+            columns[name] = values
+        return cls(known, first, step, present, columns)
+
+    def table(self, declared: Table, values: dict[str, Array], last_bars: int) -> pa.Table:
+        """Rows of ``declared`` for the present bars among the last ``last_bars``.
+
+        ``values`` are (series, last_bars) each, NaN stored as NULL. Flags are 1 and 0, counts are rounded.
+        """
+        present = self.present[:, -last_bars:] if last_bars else self.present[:, :0]
+        row, tick = np.nonzero(present)
+        offset = self.present.shape[1] - last_bars
+        closing = epoch_us(self.first) + (tick + offset) * round(self.step / timedelta(microseconds=1))
+        identities = [self.series[index] for index in row]
+        data: dict[str, Any] = {
+            name: pa.array([identity[part] for identity in identities], pa.string())
+            for part, name in enumerate(SERIES_NAMES)
+        }
+        stamp = pa.timestamp("us")
+        data["bar_ts"] = pa.array(closing).cast(stamp)
+        data["open_time"] = pa.array(closing - round(self.step / timedelta(microseconds=1))).cast(stamp)
+        for name, array in values.items():
+            picked = array[row, tick]
+            cells = pa.array(picked, mask=np.isnan(picked))
+            kind = declared.column(name).arrow.type
+            data[name] = cells if pa.types.is_floating(kind) else pc.round(cells).cast(pa.int64()).cast(kind)
+        return pa.table(data)
+
+
+def windows(values: Array, length: int, outputs: int) -> Array:
+    """The ``length`` values up to and with each of the last ``outputs``: (series, outputs, length), a view."""
+    needed = values[:, values.shape[1] - outputs - length + 1 :]
+    return np.lib.stride_tricks.sliding_window_view(needed, length, axis=1)
+
+
+def before(values: Array, length: int, outputs: int) -> Array:
+    """The ``length`` values before each of the last ``outputs``, itself left out: (series, outputs, length)."""
+    return windows(values[:, :-1], length, outputs)
+
+
+def current(values: Array, outputs: int) -> Array:
+    """The last ``outputs`` values: (series, outputs)."""
+    return values[:, values.shape[1] - outputs :]
+
+
+def enough(baseline: Array, least: int = MIN_BASELINE) -> npt.NDArray[np.bool_]:
+    """Whether a baseline (series, outputs, length) has ``least`` values."""
+    return np.isfinite(baseline).sum(axis=-1) >= least
+
+
+def zscore(values: Array, length: int, outputs: int) -> Array:
+    """(value - mean) / sample sd, both over the ``length`` bars before; NULL where the sd is zero."""
+    baseline = before(values, length, outputs)
+    count = np.isfinite(baseline).sum(axis=-1)
+    usable = count >= MIN_BASELINE
+    total = np.nansum(baseline, axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count
+        deviation = baseline - mean[..., None]
+        sd = np.sqrt(np.nansum(deviation**2, axis=-1) / (count - 1))
+        usable &= sd > _RELATIVE_ZERO * np.abs(mean)
+        return np.where(usable, (current(values, outputs) - mean) / sd, np.nan)
+
+
+def median(values: Array, length: int, outputs: int) -> Array:
+    """Median over the ``length`` bars before."""
+    baseline = before(values, length, outputs)
+    filled = np.sort(baseline, axis=-1)
+    count = np.isfinite(baseline).sum(axis=-1)
+    usable = count >= MIN_BASELINE
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, length - 1)
+    middle = (_pick(filled, low) + _pick(filled, high)) / 2
+    return np.where(usable, middle, np.nan)
+
+
+def percent_rank(values: Array, baseline: Array) -> Array:
+    """(count below + half the ties) / n of each value (series, outputs) in its baseline (series, outputs, length)."""
+    count = np.isfinite(baseline).sum(axis=-1)
+    below = (baseline < values[..., None]).sum(axis=-1)
+    ties = (baseline == values[..., None]).sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rank = (below + 0.5 * ties) / count
+    return np.where((count >= MIN_BASELINE) & np.isfinite(values), rank, np.nan)
+
+
+def rolling_sum(values: Array, length: int, outputs: int) -> Array:
+    """Sum over the ``length`` bars up to and with the current one, NULLs skipped; NULL where all are."""
+    window = windows(values, length, outputs)
+    return np.where(np.isfinite(window).any(axis=-1), np.nansum(window, axis=-1), np.nan)
+
+
+def slope(values: Array, least: int) -> Array:
+    """Least-squares slope per step along the last axis, NULLs skipped; NULL under ``least`` values."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    steps = np.where(known, np.arange(values.shape[-1], dtype=float), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred = steps - (np.nansum(steps, axis=-1) / count)[..., None]
+        level = values - (np.nansum(values, axis=-1) / count)[..., None]
+        fitted = np.nansum(centred * level, axis=-1) / np.nansum(centred**2, axis=-1)
+    return np.where(count >= max(least, 2), fitted, np.nan)
+
+
+def _pick(values: Array, index: npt.NDArray[np.int64]) -> Array:
+    return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
