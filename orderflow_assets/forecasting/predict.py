@@ -1,0 +1,160 @@
+"""Makes forecasts: the champion's where there is one and it can answer, else naive's, with intervals and reasons.
+
+The forecast of an origin uses bars up to that origin, a model trained on bars up to it, and errors known by then, so
+it comes out the same whenever it is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from orderflow_assets.forecasting import conformal, darts_model
+from orderflow_assets.forecasting.darts_model import Fitted, ModelError
+from orderflow_assets.forecasting.frame import MIN_BARS, STEP, WARM_UP, Frame, as_naive, utc_now
+from orderflow_assets.forecasting.models import NAIVE
+from orderflow_assets.forecasting.registry import Registry, RegistryError
+from orderflow_assets.forecasting.tables import FORECASTS
+from orderflow_assets.forecasting.targets import Target
+
+HISTORY = 1_500
+"""Past origins whose errors set the intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What serves a series and target. ``fitted`` is None for naive; ``note`` says why naive serves."""
+
+    version: int
+    fitted: Fitted | None
+    data_to: datetime | None
+    note: str | None
+
+    @property
+    def model(self) -> str:
+        return self.fitted.spec.name if self.fitted else NAIVE
+
+
+def serving(registry: Registry, series: str, target: str) -> Server:
+    """The champion, its stored model verified and loaded, or naive with the reason."""
+    champion = registry.champion(series, target)
+    if champion is None:
+        return Server(0, None, None, "naive serves: no trained model has beaten it")
+    try:
+        fitted = darts_model.load(registry.artefact(champion))
+    except (RegistryError, ModelError) as error:
+        return Server(0, None, None, f"naive serves: {error}")
+    return Server(champion.version, fitted, champion.data_to, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """Deviations and interval half-widths of one forecaster, from the first bar of the history on."""
+
+    deviations: np.ndarray
+    widths: np.ndarray
+
+
+def forecast(frame: Frame, target: Target, server: Server, origins: list[int]) -> pa.Table:
+    """Rows of ``forecasts.forecasts``, one per origin (index of the bar in ``frame``, ascending) and step."""
+    first = max(0, origins[0] - HISTORY)
+    anchor, scales, outcomes = target.anchor(frame), target.scales(frame), target.outcomes(frame)
+
+    def path(deviations: np.ndarray) -> _Path:
+        errors = np.abs(outcomes[first:] - anchor[first:, None] - deviations) / scales[first:]
+        return _Path(deviations, conformal.half_widths(errors, target.steps))
+
+    naive = path(np.zeros_like(outcomes[first:]))
+    trained = path(_out_of_sample(frame, server, first)) if server.fitted else None
+    present = np.cumsum(~np.isnan(frame.price))
+    made_at, rows = utc_now(), []
+    for origin in origins:
+        place = origin - first
+        refusal = _refusal(frame, origin, int(present[origin]), anchor[origin])
+        answered = trained is not None and not np.isnan(trained.deviations[place]).any()
+        used = trained if trained is not None and answered else naive
+        note = refusal or server.note or (None if answered else _silence(frame, server, origin))
+        for column, step in enumerate(target.steps):
+            rows.append(
+                _row(frame, target, server if answered else Server(0, None, None, note), origin, step, made_at)
+                | _levels(
+                    anchor[origin] if refusal is None else np.nan,
+                    used.deviations[place, column],
+                    scales[origin, column],
+                    used.widths[place, column],
+                    note,
+                )
+            )
+    return pa.Table.from_pylist(rows, FORECASTS.arrow_schema)
+
+
+def _out_of_sample(frame: Frame, server: Server, first: int) -> np.ndarray:
+    """Deviations of the model at bars it was not trained on; NaN before."""
+    assert server.fitted is not None
+    deviations = server.fitted.deviations(frame, slice(first, len(frame)))
+    deviations[frame.times[first:] <= np.datetime64(server.data_to)] = np.nan
+    return deviations
+
+
+def _refusal(frame: Frame, origin: int, present: int, anchor: float) -> str | None:
+    """Why there can be no forecast at all."""
+    if present < MIN_BARS:
+        return f"{present} bars known, {MIN_BARS} are needed"
+    if np.isnan(frame.price[origin]):
+        last = as_naive(frame.times[:origin][~np.isnan(frame.price[:origin])][-1])
+        return f"nothing was traded in the last bar; the last traded bar closed at {last:%Y-%m-%d %H:%M} UTC"
+    if np.isnan(frame.sigma[origin]):
+        return f"fewer than {WARM_UP} returns are known, so there is no volatility to scale by"
+    if np.isnan(anchor):
+        return "a bar is missing in the last hour, so its volatility is not known"
+    return None
+
+
+def _silence(frame: Frame, server: Server, origin: int) -> str:
+    """Why a trained model that serves has no answer at an origin."""
+    assert server.fitted is not None
+    name = f"{server.model} version {server.version}"
+    if frame.times[origin] <= np.datetime64(server.data_to):
+        return f"naive serves: {name} was trained on bars up to {server.data_to:%Y-%m-%d %H:%M} UTC"
+    return f"naive serves: {name} needs {server.fitted.spec.lags + 1} bars without a gap"
+
+
+def _row(frame: Frame, target: Target, server: Server, origin: int, step: int, made_at: datetime) -> dict[str, Any]:
+    issued_at = as_naive(frame.times[origin])
+    return {
+        "series": frame.series.key,
+        "symbol": frame.series.symbol,
+        "exchange": frame.series.exchange,
+        "market_type": frame.series.market_type,
+        "target": target.name,
+        "model": server.model,
+        "version": server.version,
+        "issued_at": issued_at,
+        "target_ts": issued_at + step * STEP,
+        "step": step,
+        "made_at": made_at,
+    }
+
+
+def _levels(anchor: float, deviation: float, scale: float, widths: np.ndarray, note: str | None) -> dict[str, Any]:
+    """Point, naive and bounds as levels; None where unknown, with the reason."""
+    if np.isnan(anchor):
+        return {name: None for name in _LEVELS} | {"reason": note}
+    half = widths * scale
+    if np.isnan(half).any() and note is None:
+        note = f"no interval: fewer than {conformal.MIN_SCORES} outcomes of this model are known"
+    elif np.isnan(half).any():
+        note = f"{note}; no interval: fewer than {conformal.MIN_SCORES} outcomes are known"
+    naive, centre = float(np.exp(anchor)), anchor + deviation
+    values = {"last_value": naive, "naive": naive, "point": np.exp(centre), "scale": scale}
+    for level, width in zip(conformal.LEVELS, half, strict=True):
+        values[f"lower_{round(level * 100)}"] = np.exp(centre - width)
+        values[f"upper_{round(level * 100)}"] = np.exp(centre + width)
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()} | {"reason": note}
+
+
+_LEVELS = ("last_value", "naive", "point", "scale", "lower_80", "upper_80", "lower_95", "upper_95")
