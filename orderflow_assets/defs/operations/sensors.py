@@ -1,0 +1,53 @@
+"""What looks after the rest: the automation itself, and alerts when a run fails."""
+
+from __future__ import annotations
+
+from dagster import (
+    AssetSelection,
+    AutomationConditionSensorDefinition,
+    DefaultSensorStatus,
+    RunFailureSensorContext,
+    run_failure_sensor,
+)
+
+from orderflow_assets.alerts import raise_alert
+from orderflow_assets.resources import StoreResource
+
+INTERVAL_S = 30
+
+_models = AssetSelection.groups("models")
+
+analytics = AutomationConditionSensorDefinition(
+    "analytics",
+    target=AssetSelection.all() - _models,
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=INTERVAL_S,
+    description="Computes hours of bars, features, signals and forecasts as their inputs arrive.",
+)
+
+models = AutomationConditionSensorDefinition(
+    "models",
+    target=_models,
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=INTERVAL_S,
+    description="Trains models when their conditions say so.",
+)
+
+
+@run_failure_sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=INTERVAL_S)
+def alert_on_run_failure(context: RunFailureSensorContext, store: StoreResource) -> None:
+    """Stores an alert for every run that fails, with the steps that failed and why."""
+    run = context.dagster_run
+    errors = {
+        event.step_key or "": event.step_failure_data.error.message.strip() if event.step_failure_data.error else ""
+        for event in context.get_step_failure_events()
+    }
+    assets = sorted(key.to_user_string() for key in run.asset_selection or ())
+    with store.connect() as opened:
+        raise_alert(
+            opened,
+            "HIGH",
+            "dagster",
+            f"run {run.run_id[:8]} failed: {', '.join(errors) or context.failure_event.message}",
+            {"run_id": run.run_id, "job": run.job_name, "assets": assets, "errors": errors, "tags": dict(run.tags)},
+        )

@@ -1,0 +1,133 @@
+"""Reports the hours of ticks to Dagster. The daemon knows nothing of Dagster; this sensor owns the list of streams."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dagster import (
+    AssetMaterialization,
+    AssetSelection,
+    DefaultSensorStatus,
+    MetadataValue,
+    RunRequest,
+    SensorEvaluationContext,
+    SensorResult,
+    define_asset_job,
+    sensor,
+)
+
+from orderflow_assets import watermark
+from orderflow_assets.automation import LOOKBACK
+from orderflow_assets.layer_assets import HOURS_PER_RUN
+from orderflow_assets.metadata import asset_key
+from orderflow_assets.partitions import hourly
+from orderflow_assets.resources import StoreResource
+from orderflow_assets.watermark import HOUR, HourReport, Progress
+from orderflow_streaming.schema import STREAMS
+from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
+
+KEYS = {stream.name: asset_key(stream.table.qualified) for stream in STREAMS.values()}
+
+hours = define_asset_job(
+    "hours",
+    selection=AssetSelection.groups("bars", "features", "signals"),
+    description="Bars, features and signals of one hour, or of a range of hours.",
+)
+
+
+@sensor(
+    job=hours,
+    minimum_interval_seconds=30,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Reports each closed hour of every stream, changed hours again, and the running hour every 5 minutes.",
+)
+def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> SensorResult:
+    """Events and cursor move together: what one tick does not report waits for the next.
+
+    A stream without rows in an hour in which others have some is reported with zero rows, so that what is computed
+    from it need not wait for ever. Hours older than the automation looks back are computed by runs requested here.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    try:
+        with store.connect("read", embedded=False) as opened:
+            streams = watermark.stored_streams(opened)
+            if not streams:
+                return SensorResult(skip_reason="The store runs and has no stream table yet.")
+            progress, due = watermark.advance(opened, streams, Progress.from_json(context.cursor), now)
+            reports = watermark.describe(opened, streams, filter(_partitioned, due.hours))
+    except (StoreUnavailableError, StoreBusyError) as error:
+        return SensorResult(skip_reason=f"The store does not answer: {error}")
+    cursor = watermark.settle(progress, due).to_json()
+    if not reports:
+        return SensorResult(skip_reason=_why_nothing(progress), cursor=cursor)
+    known = {stream.name: context.instance.get_materialized_partitions(KEYS[stream.name]) for stream in streams}
+    return SensorResult(
+        asset_events=[
+            _event(report, closed=report.hour in due.closed)
+            for report in reports
+            if report.stream in progress.waiting[report.hour] or _partition(report.hour) not in known[report.stream]
+        ],
+        run_requests=[_run_over(hours) for hours in _ranges(due.closed) if hours[-1] < now - LOOKBACK],
+        cursor=cursor,
+    )
+
+
+def _partition(hour: datetime) -> str:
+    return hour.strftime(hourly.fmt)
+
+
+def _partitioned(hour: datetime) -> bool:
+    return hourly.has_partition_key(_partition(hour))
+
+
+def _event(report: HourReport, *, closed: bool) -> AssetMaterialization:
+    figures = {
+        "dagster/partition_row_count": report.rows,
+        "series": report.series,
+        "closed": closed,
+        "first_event": _time(report.first),
+        "last_event": _time(report.last),
+        "mean_lag_s": report.lag_s,
+    }
+    return AssetMaterialization(
+        KEYS[report.stream],
+        partition=_partition(report.hour),
+        description="" if closed else "The hour is still running.",
+        metadata={name: value for name, value in figures.items() if value is not None},
+    )
+
+
+def _time(value: datetime | None) -> MetadataValue | None:
+    return MetadataValue.timestamp(value.replace(tzinfo=UTC)) if value else None
+
+
+def _ranges(hours: tuple[datetime, ...]) -> list[list[datetime]]:
+    """Neighbouring hours together, at most a run's worth."""
+    ranges: list[list[datetime]] = []
+    for hour in filter(_partitioned, hours):
+        if ranges and hour - ranges[-1][-1] == HOUR and len(ranges[-1]) < HOURS_PER_RUN:
+            ranges[-1].append(hour)
+        else:
+            ranges.append([hour])
+    return ranges
+
+
+def _run_over(hours: list[datetime]) -> RunRequest:
+    return RunRequest(
+        tags={
+            "dagster/asset_partition_range_start": _partition(hours[0]),
+            "dagster/asset_partition_range_end": _partition(hours[-1]),
+        }
+    )
+
+
+def _why_nothing(progress: Progress) -> str:
+    if progress.watermark is None:
+        return "The store runs and has no ticks yet."
+    waiting = [hour for hour in progress.waiting if _partitioned(hour)]
+    if not waiting:
+        return f"No ticks since {progress.watermark:%Y-%m-%d %H:%M:%S} UTC."
+    return (
+        f"The market's clock is at {progress.watermark:%Y-%m-%d %H:%M:%S} UTC; "
+        f"the hour of {waiting[-1]:%H:%M} is reported at the next 5-minute mark and when it has ended."
+    )

@@ -1,0 +1,142 @@
+"""Small pictures of a window of a table, as Markdown with an embedded PNG, for the pages of the assets.
+
+matplotlib is imported when a picture is drawn: importing it costs more than most computations here.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from orderflow_assets.layer import Layer
+from orderflow_streaming.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+MAX_BYTES = 50_000
+"""Every event is kept in the run's history, so a picture stays small."""
+
+_BUCKETS = 96
+
+
+def draw(layer: Layer, store: Store, start: datetime, end: datetime) -> str | None:
+    """Markdown of the picture of ``[start, end)``; None where the table has no picture or the window no rows."""
+    painter = _PAINTERS.get(layer.table.qualified) or _PAINTERS.get(layer.group)
+    figure = painter(layer, store, start, end) if painter else None
+    return _markdown(figure, layer.table.qualified) if figure else None
+
+
+def _bars(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
+    """Price against its first bar in percent and traded value, per symbol."""
+    rows = store.query(
+        f"""
+        SELECT symbol || ' ' || exchange || ' ' || market_type AS series, time_bucket($step::INTERVAL, bar_ts) AS t,
+               arg_max(coalesce(close, mid_close), bar_ts) AS price, sum(quote_volume) AS value
+        FROM {layer.table.qualified} WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP
+        GROUP BY ALL ORDER BY series, t
+        """,
+        {"start": start, "end": end, "step": _step(start, end)},
+    ).to_pydict()
+    if not rows["t"]:
+        return None
+    figure = _figure(4.2)
+    price, value = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    for name in dict.fromkeys(rows["series"]):
+        at = [index for index, series in enumerate(rows["series"]) if series == name]
+        first = next((rows["price"][index] for index in at if rows["price"][index]), None)
+        if first is None:
+            continue
+        times = [rows["t"][index] for index in at]
+        level = [100 * (p / first - 1) if (p := rows["price"][index]) else float("nan") for index in at]
+        price.plot(times, level, linewidth=1, label=name.split(" ")[0])
+        value.plot(times, [rows["value"][index] or float("nan") for index in at], linewidth=0.8)
+    price.set_ylabel("price, %")
+    price.legend(fontsize=6, ncols=5, loc="upper left", frameon=False)
+    value.set_ylabel("value, quote")
+    value.set_yscale("log")
+    return figure
+
+
+def _features(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
+    """Share of NULL per column and time: what is not known yet, or not any more."""
+    names = [column.name for column in layer.table.columns if column.nullable]
+    shares = ", ".join(f'1 - count("{name}") / count(*) AS "{name}"' for name in names)
+    rows = store.query(
+        f"""
+        SELECT time_bucket($step::INTERVAL, open_time) AS t, {shares} FROM {layer.table.qualified}
+        WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP GROUP BY ALL ORDER BY t
+        """,
+        {"start": start, "end": end, "step": _step(start, end)},
+    ).to_pydict()
+    return _heat_map(rows["t"], {name: rows[name] for name in names}, "share of NULL", "Greys", (0, 1))
+
+
+def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
+    """Each signal over time, the mean over the series."""
+    rows = store.query(
+        f"""
+        SELECT signal, time_bucket($step::INTERVAL, bar_ts) AS t, avg(value) AS value FROM {layer.table.qualified}
+        WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP GROUP BY ALL ORDER BY t
+        """,
+        {"start": start, "end": end, "step": _step(start, end)},
+    ).to_pylist()
+    times = list(dict.fromkeys(row["t"] for row in rows))
+    values = {(row["signal"], row["t"]): row["value"] for row in rows}
+    names = sorted({row["signal"] for row in rows})
+    lines = {name: [values.get((name, t)) for t in times] for name in names}
+    return _heat_map(times, lines, "mean value over the series", "RdYlGn", None)
+
+
+_PAINTERS: dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]] = {
+    "bars.bars_1m": _bars,
+    "features": _features,
+    "signals": _signals,
+}
+
+
+def _heat_map(
+    times: list[datetime],
+    lines: dict[str, list[float | None]],
+    title: str,
+    colours: str,
+    limits: tuple[int, int] | None,
+) -> Figure | None:
+    if not times or not lines:
+        return None
+    import numpy as np
+
+    grid: np.ndarray = np.array([[np.nan if cell is None else cell for cell in line] for line in lines.values()], float)
+    low, high = limits or (-np.nanmax(np.abs(grid)), np.nanmax(np.abs(grid)))
+    figure = _figure(0.8 + 0.13 * len(lines))
+    axes = figure.subplots()
+    image = axes.imshow(grid, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high)
+    axes.set_yticks(range(len(lines)), list(lines), fontsize=6)
+    marks = sorted({0, len(times) // 2, len(times) - 1})
+    axes.set_xticks(marks, [f"{times[mark]:%d %H:%M}" for mark in marks], fontsize=6)
+    axes.set_title(title, fontsize=8)
+    figure.colorbar(image, ax=axes, fraction=0.02)
+    return figure
+
+
+def _step(start: datetime, end: datetime) -> str:
+    """The bucket, in full minutes, that cuts the window into at most ``_BUCKETS``."""
+    minutes = max(1, -(-int((end - start).total_seconds() // 60) // _BUCKETS))
+    return f"{minutes} minutes"
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, height), dpi=72, layout="constrained")
+
+
+def _markdown(figure: Figure, name: str) -> str | None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f"![{name}](data:image/png;base64,{encoded})" if len(encoded) <= MAX_BYTES else None

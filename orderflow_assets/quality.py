@@ -1,0 +1,219 @@
+"""What is right and wrong about the stored rows of a table, hour by hour, from its declaration alone.
+
+:func:`measure` asks the store once per window, :func:`judge` turns the figures of one hour into verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orderflow_assets.bars.series import SERIES
+from orderflow_assets.features.catalog import GROUPS
+from orderflow_streaming.store import Store
+from orderflow_streaming.tables import Table
+
+QUERY_TIMEOUT_S = 120.0
+
+BAR_RULES: dict[str, str] = {
+    "low is the lowest": "low > least(open, close, high)",
+    "high is the highest": "high < greatest(open, close, low)",
+    "prices are positive": "low <= 0 OR bid_price <= 0",
+    "amounts are not negative": "least(volume, quote_volume, taker_buy_volume, taker_buy_quote, trade_count) < 0",
+    "takers buy at most all": "taker_buy_volume > volume * (1 + 1e-9)",
+    "the bid is below the ask": "bid_price >= ask_price",
+}
+"""SQL that is true for a one-minute bar that cannot be."""
+
+
+def rules(table: Table) -> dict[str, str]:
+    """What must be true of no row of ``table``: the name of the rule, a column for features, and its SQL."""
+    if table.qualified == "bars.bars_1m":
+        return BAR_RULES
+    group = next((group for group in GROUPS.values() if group.table.qualified == table.qualified), None)
+    return {item.name: item.violation for item in group.columns if item.violation} if group else {}
+
+
+def on_minutes(table: Table) -> bool:
+    """Whether the table should have rows in every minute: bars of any length up to one minute."""
+    return table.time == "open_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of a table: rows, rows that repeat a key, values per column, rows that break a rule.
+
+    ``minutes`` is how many minutes lie between the first and the last row of any series, ``covered`` in how many
+    of them each series has rows; ``None`` for tables without bars.
+    """
+
+    rows: int = 0
+    duplicates: int = 0
+    values: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, int] = field(default_factory=dict)
+    minutes: int | None = None
+    covered: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def null_share(self) -> float | None:
+        """Share of cells without a value, over the columns that may be NULL; None without such cells."""
+        cells = self.rows * len(self.values)
+        return 1 - sum(self.values.values()) / cells if cells else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``text`` is one line for a person, ``figures`` what it rests on."""
+
+    check: str
+    passed: bool
+    text: str
+    figures: Mapping[str, Any]
+
+
+CHECKS: dict[str, tuple[bool, str]] = {
+    "columns": (True, "The stored columns and types are the declared ones."),
+    "unique_key": (True, "No two rows share the natural key."),
+    "ranges": (True, "Every value lies in its declared range and every rule holds."),
+    "null_share": (False, "Every column that may be NULL has a value somewhere in the hour."),
+    "every_minute": (False, "Every series has rows in every minute that any series has."),
+}
+"""Name of each check, whether it blocks, and what it says."""
+
+
+def checks(table: Table) -> tuple[str, ...]:
+    """The checks that say something about ``table``."""
+    silent = {
+        "ranges": not rules(table),
+        "null_share": not any(column.nullable for column in table.columns),
+        "every_minute": not on_minutes(table),
+    }
+    return tuple(name for name in CHECKS if not silent.get(name, False))
+
+
+def stored_differences(store: Store, table: Table) -> list[str]:
+    """What the stored table has otherwise than declared, column by column; empty when nothing."""
+    rows = store.query(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?",
+        [table.schema, table.name],
+    ).to_pylist()
+    stored = {row["column_name"]: row["data_type"] for row in rows}
+    declared = {column.name: "VARCHAR" if column.type == "JSON" else column.type for column in table.columns}
+    return [
+        f"{name}: declared {declared.get(name, 'not at all')}, stored {stored.get(name, 'not at all')}"
+        for name in {**declared, **stored}
+        if declared.get(name) != stored.get(name)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Rows of an hour and the share of NULL over the columns that may be NULL; None without such cells."""
+
+    rows: int = 0
+    null_share: float | None = None
+
+
+def filled(store: Store, table: Table, start: datetime, end: datetime) -> dict[datetime, Filled]:
+    """Rows and NULLs of the hours of ``[start, end)`` that have rows, by their naive UTC start."""
+    nullable = [column.name for column in table.columns if column.nullable]
+    values = " + ".join(f'count("{name}")' for name in nullable) or "0"
+    rows = store.query(
+        f"""
+        SELECT date_trunc('hour', "{table.time}") AS hour, count(*) AS rows, ({values})::BIGINT AS found
+        FROM {table.qualified}
+        WHERE "{table.time}" >= $start::TIMESTAMP AND "{table.time}" < $end::TIMESTAMP GROUP BY 1
+        """,
+        {"start": start, "end": end},
+        timeout_s=QUERY_TIMEOUT_S,
+    ).to_pylist()
+    cells = len(nullable)
+    return {
+        row["hour"]: Filled(row["rows"], 1 - row["found"] / (cells * row["rows"]) if cells else None) for row in rows
+    }
+
+
+def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[datetime, Hour]:
+    """The hours of ``[start, end)`` that have rows, by their naive UTC start, in one request."""
+    hour, minute = f"date_trunc('hour', \"{table.time}\")", f"date_trunc('minute', \"{table.time}\")"
+    broken = rules(table)
+    nullable = [column.name for column in table.columns if column.nullable]
+    figures = [
+        "count(*) AS rows",
+        f"count(*) - count(DISTINCT ({', '.join(table.key)})) AS duplicates",
+        *(f'count("{name}") AS v{index}' for index, name in enumerate(nullable)),
+        *(f"count(*) FILTER ({sql}) AS b{index}" for index, sql in enumerate(broken.values())),
+    ]
+    sql = f"""
+        WITH part AS (
+            SELECT *, {hour} AS _hour, {minute} AS _minute FROM {table.qualified}
+            WHERE "{table.time}" >= $start::TIMESTAMP AND "{table.time}" < $end::TIMESTAMP
+        ), coverage AS (
+            SELECT _hour, concat_ws('|', {SERIES}) AS _series, count(DISTINCT _minute) AS _covered,
+                   min(_minute) AS _first, max(_minute) AS _last
+            FROM part GROUP BY ALL
+        ), span AS (
+            SELECT _hour, date_diff('minute', min(_first), max(_last)) + 1 AS minutes,
+                   map(list(_series), list(_covered)) AS covered
+            FROM coverage GROUP BY ALL
+        ), figures AS (SELECT _hour, {", ".join(figures)} FROM part GROUP BY ALL)
+        SELECT * FROM figures JOIN span USING (_hour)
+    """
+    return {
+        row["_hour"]: Hour(
+            rows=row["rows"],
+            duplicates=row["duplicates"],
+            values={name: row[f"v{index}"] for index, name in enumerate(nullable)},
+            broken={name: row[f"b{index}"] for index, name in enumerate(broken)},
+            minutes=row["minutes"] if on_minutes(table) else None,
+            covered=dict(row["covered"]) if on_minutes(table) else {},
+        )
+        for row in store.query(sql, {"start": start, "end": end}, timeout_s=QUERY_TIMEOUT_S).to_pylist()
+    }
+
+
+def judge(table: Table, hour: Hour, differences: list[str]) -> list[Verdict]:
+    """The verdicts of :func:`checks` on one hour; ``differences`` as of :func:`stored_differences`."""
+    broken = {name: count for name, count in hour.broken.items() if count}
+    empty = [name for name, count in hour.values.items() if hour.rows and not count]
+    holes = {series: count for series, count in hour.covered.items() if count < (hour.minutes or 0)}
+    verdicts = (
+        Verdict("columns", not differences, "; ".join(differences) or "as declared", {"differences": len(differences)}),
+        Verdict(
+            "unique_key",
+            not hour.duplicates,
+            f"{hour.duplicates} of {hour.rows} rows repeat ({', '.join(table.key)})",
+            {"rows": hour.rows, "duplicates": hour.duplicates},
+        ),
+        Verdict(
+            "ranges",
+            not broken,
+            "; ".join(f"{name}: {count} rows" for name, count in broken.items()) or "nothing outside",
+            {"rules": len(hour.broken), "broken": dict(broken)},
+        ),
+        Verdict(
+            "null_share",
+            not empty,
+            f"without any value: {', '.join(empty)}" if empty else "every column has values",
+            {"null_share": hour.null_share, "empty_columns": empty},
+        ),
+        Verdict(
+            "every_minute",
+            hour.rows > 0 and not holes,
+            _coverage(hour, holes),
+            {"minutes": hour.minutes, "series": len(hour.covered), "short": holes},
+        ),
+    )
+    wanted = checks(table)
+    return [verdict for verdict in verdicts if verdict.check in wanted]
+
+
+def _coverage(hour: Hour, holes: Mapping[str, int]) -> str:
+    if not hour.rows:
+        return "no rows"
+    if not holes:
+        return f"{len(hour.covered)} series in each of {hour.minutes} minutes"
+    worst = sorted(holes.items(), key=lambda item: item[1])[:5]
+    return f"{len(holes)} series are short of {hour.minutes} minutes: " + ", ".join(f"{n} {c}" for n, c in worst)

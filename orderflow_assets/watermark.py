@@ -1,0 +1,198 @@
+"""Which hours of ticks are new, complete or changed: the state behind the sensor that reports them.
+
+Rows get their ``id`` in storing order, so the rows after the last id seen are exactly what came since, late rows of
+old hours included. The watermark is the newest event time: an hour is closed when the market's own clock has passed
+its end, however fast that clock runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from orderflow_streaming.schema import IDENTITY, STREAMS, Stream
+from orderflow_streaming.store import Store
+
+HOUR = timedelta(hours=1)
+
+GRACE = timedelta(minutes=2)
+"""How far the watermark must pass the end of an hour; covers minute candles and slow polls."""
+
+REFRESH_MINUTES = 5
+"""How often the running hour is reported."""
+
+MAX_HOURS = 24
+MAX_ROWS = 20_000_000
+"""Work of one step: hours reported, and new rows per stream looked at."""
+
+_SERIES = ", ".join(column.name for column in IDENTITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What has been seen: last row per stream, hours that wait to be reported, newest event time.
+
+    ``waiting`` maps an hour to the streams with unreported rows in it, ``refreshed`` is the last mark of
+    :data:`REFRESH_MINUTES` at which the running hour was reported.
+    """
+
+    ids: dict[str, int] = field(default_factory=dict)
+    waiting: dict[datetime, frozenset[str]] = field(default_factory=dict)
+    watermark: datetime | None = None
+    refreshed: datetime | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "ids": self.ids,
+                "waiting": {hour.isoformat(): sorted(names) for hour, names in self.waiting.items()},
+                "watermark": self.watermark.isoformat() if self.watermark else None,
+                "refreshed": self.refreshed.isoformat() if self.refreshed else None,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Progress:
+        if not text:
+            return cls()
+        value = json.loads(text)
+        return cls(
+            ids=value["ids"],
+            waiting={datetime.fromisoformat(hour): frozenset(names) for hour, names in value["waiting"].items()},
+            watermark=datetime.fromisoformat(value["watermark"]) if value["watermark"] else None,
+            refreshed=datetime.fromisoformat(value["refreshed"]) if value["refreshed"] else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Hours to report now: ``closed`` for good, and the ``running`` one at a refresh mark."""
+
+    closed: tuple[datetime, ...]
+    running: datetime | None
+
+    @property
+    def hours(self) -> tuple[datetime, ...]:
+        return (*self.closed, self.running) if self.running else self.closed
+
+
+@dataclass(frozen=True, slots=True)
+class HourReport:
+    """One stream in one hour. ``lag_s`` is the mean of receive time minus event time, None without rows."""
+
+    hour: datetime
+    stream: str
+    rows: int = 0
+    series: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    lag_s: float | None = None
+
+
+def stored_streams(store: Store) -> list[Stream]:
+    """The streams whose table exists."""
+    rows = store.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'").to_pydict()
+    names = set(rows["table_name"])
+    return [stream for stream in STREAMS.values() if stream.name in names]
+
+
+def advance(store: Store, streams: list[Stream], progress: Progress, now: datetime) -> tuple[Progress, Due]:
+    """The progress with the rows stored since, and the hours due; ``now`` is naive UTC and bounds the watermark.
+
+    An hour that was closed before and gets late rows is due once a step passes without more of them, so that a
+    replayed hour is reported once and not at every step.
+    """
+    newest = _newest_ids(store, streams)
+    recreated = any(newest[name] < last for name, last in progress.ids.items() if name in newest)
+    ids = {} if recreated else progress.ids
+    touched: dict[datetime, set[str]] = {}
+    watermark = progress.watermark
+    for row in _new_rows(store, streams, ids):
+        touched.setdefault(row["hour"], set()).add(row["stream"])
+        seen = min(row["last"], now)
+        watermark = max(watermark, seen) if watermark else seen
+    waiting = dict(progress.waiting)
+    for hour, names in touched.items():
+        waiting[hour] = waiting.get(hour, frozenset()) | names
+    advanced = Progress(
+        ids={name: min(last, ids.get(name, 0) + MAX_ROWS) for name, last in newest.items()},
+        waiting=dict(sorted(waiting.items())),
+        watermark=watermark,
+        refreshed=progress.refreshed,
+    )
+    return advanced, _due(advanced, set(touched), progress.watermark)
+
+
+def settle(progress: Progress, due: Due) -> Progress:
+    """The progress after the hours of ``due`` have been reported. The running hour keeps waiting for its end."""
+    waiting = {hour: names for hour, names in progress.waiting.items() if hour not in due.closed}
+    refreshed = _mark(progress.watermark) if due.running and progress.watermark else progress.refreshed
+    return Progress(progress.ids, waiting, progress.watermark, refreshed)
+
+
+def describe(store: Store, streams: list[Stream], hours: Iterable[datetime]) -> list[HourReport]:
+    """What each stream holds in each hour, oldest hour first; a report of zero rows where it holds nothing."""
+    hours = sorted(hours)
+    if not hours:
+        return []
+    parts = [
+        f"""SELECT '{stream.name}' AS stream, date_trunc('hour', "{stream.time}") AS hour, count(*) AS rows,
+                   count(DISTINCT ({_SERIES})) AS series, min("{stream.time}") AS first, max("{stream.time}") AS last,
+                   avg(epoch(received_at) - epoch("{stream.time}")) AS lag_s
+            FROM main.{stream.name}
+            WHERE "{stream.time}" >= $first::TIMESTAMP AND "{stream.time}" < $end::TIMESTAMP
+              AND date_trunc('hour', "{stream.time}") IN (SELECT unnest($hours::TIMESTAMP[]))
+            GROUP BY 2"""
+        for stream in streams
+    ]
+    parameters = {"first": hours[0], "end": hours[-1] + HOUR, "hours": hours}
+    found = store.query(" UNION ALL ".join(parts), parameters, timeout_s=60).to_pylist()
+    filled = {(row["hour"], row["stream"]): HourReport(**row) for row in found}
+    return [filled.get((hour, stream.name), HourReport(hour, stream.name)) for hour in hours for stream in streams]
+
+
+def _newest_ids(store: Store, streams: list[Stream]) -> dict[str, int]:
+    parts = [
+        f"SELECT '{stream.name}' AS stream, coalesce(max(id), 0) AS id FROM main.{stream.name}" for stream in streams
+    ]
+    return {row["stream"]: row["id"] for row in store.query(" UNION ALL ".join(parts)).to_pylist()}
+
+
+def _new_rows(store: Store, streams: list[Stream], ids: dict[str, int]) -> list[dict]:
+    parts, parameters = [], {}
+    for stream in streams:
+        parameters[f"after_{stream.name}"] = ids.get(stream.name, 0)
+        parts.append(
+            f"""SELECT '{stream.name}' AS stream, date_trunc('hour', "{stream.time}") AS hour,
+                       max("{stream.time}") AS last
+                FROM main.{stream.name}
+                WHERE id > $after_{stream.name} AND id <= $after_{stream.name} + {MAX_ROWS} GROUP BY 2"""
+        )
+    return store.query(" UNION ALL ".join(parts), parameters, timeout_s=60).to_pylist()
+
+
+def _due(progress: Progress, touched: set[datetime], before: datetime | None) -> Due:
+    if progress.watermark is None:
+        return Due((), None)
+    watermark = progress.watermark
+    closed = [
+        hour
+        for hour in progress.waiting
+        if hour + HOUR + GRACE <= watermark
+        and not (hour in touched and before is not None and hour + HOUR + GRACE <= before)
+    ]
+    mark = _mark(watermark)
+    running = _floor(mark - timedelta(microseconds=1), 60)
+    fresh = mark != progress.refreshed and running in progress.waiting and running not in closed
+    return Due(tuple(closed[:MAX_HOURS]), running if fresh else None)
+
+
+def _mark(watermark: datetime) -> datetime:
+    return _floor(watermark, REFRESH_MINUTES)
+
+
+def _floor(value: datetime, minutes: int) -> datetime:
+    """``value`` cut to ``minutes``, a divisor of 60."""
+    return value.replace(minute=value.minute - value.minute % minutes, second=0, microsecond=0)
