@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from orderflow_assets.bars import minutes, parents, quotes
+from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
-from orderflow_assets.features.trades import executions
+from orderflow_assets.features.prices import layer as prices
+from orderflow_assets.features.prices import microprice
+from orderflow_assets.features.trades import buckets, executions
+from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
 
-LAYERS: tuple[Layer, ...] = (quotes.LAYER, parents.LAYER, minutes.LAYER, book_minutes.LAYER, executions.LAYER)
+LAYERS: tuple[Layer, ...] = (
+    quotes.LAYER,
+    parents.LAYER,
+    minutes.LAYER,
+    book_minutes.LAYER,
+    executions.LAYER,
+    microprice.LAYER,
+    buckets.LAYER,
+    prices.LAYER,
+    trades.LAYER,
+    orderbook.LAYER,
+)

@@ -18,9 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orderflow_assets.bars.series import SERIES_NAMES
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Identity = tuple[str, str, str]
 """symbol, exchange, market_type"""
 
@@ -41,15 +43,24 @@ def split_series(rows: pa.Table) -> Iterator[tuple[Identity, pa.Table]]:
     if not rows.num_rows:
         return
     rows = rows.combine_chunks()
-    changed = np.zeros(rows.num_rows - 1, dtype=bool)
-    for name in SERIES_NAMES:
-        codes = pc.dictionary_encode(rows[name].combine_chunks()).indices.to_numpy()
-        changed |= codes[1:] != codes[:-1]
-    edges = [0, *(np.flatnonzero(changed) + 1), rows.num_rows]
+    occurring, code = _identities(rows)
+    edges = [0, *(np.flatnonzero(np.diff(code)) + 1), rows.num_rows]
     for low, high in itertools.pairwise(edges):
-        part = rows.slice(low, high - low)
-        symbol, exchange, market_type = (part[name][0].as_py() for name in SERIES_NAMES)
-        yield (symbol, exchange, market_type), part
+        yield occurring[code[low]], rows.slice(low, high - low)
+
+
+def _identities(rows: pa.Table) -> tuple[list[Identity], npt.NDArray[np.int64]]:
+    """The series that occur in ``rows``, and for each row which of them it is."""
+    code = np.zeros(rows.num_rows, dtype=np.int64)
+    names = []
+    for name in SERIES_NAMES:
+        encoded = pc.dictionary_encode(rows[name]).unify_dictionaries().combine_chunks()
+        names.append(encoded.dictionary.to_pylist())
+        code = code * max(1, len(names[-1])) + encoded.indices.to_numpy()
+    used, code = np.unique(code, return_inverse=True)
+    symbols, exchanges, types = names
+    split = [np.unravel_index(number, [max(1, len(part)) for part in names]) for number in used]
+    return [(symbols[a], exchanges[b], types[c]) for a, b, c in split], code
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +70,31 @@ class Grid:
     series: tuple[Identity, ...]
     first: datetime
     step: timedelta
-    present: npt.NDArray[np.bool_]
+    present: Mask
     columns: dict[str, Array]
 
     def __getitem__(self, name: str) -> Array:
         return self.columns[name]
+
+    @classmethod
+    def read(
+        cls,
+        store: Store,
+        table: Table,
+        names: Sequence[str],
+        first: datetime,
+        last: datetime,
+        step: timedelta,
+        series: Sequence[Identity] | None = None,
+    ) -> Grid:
+        """Columns ``names`` of a stored table of bars with closing edges from ``first`` to ``last``."""
+        wanted = ", ".join((*SERIES_NAMES, "bar_ts", *names))
+        rows = store.query(
+            f"SELECT {wanted} FROM {table.qualified} WHERE open_time >= ? AND open_time < ?",
+            [first - step, last],
+            timeout_s=600,
+        )
+        return cls.of(rows, first, last, step, series)
 
     @classmethod
     def of(
@@ -77,13 +108,15 @@ class Grid:
     ) -> Grid:
         """``rows`` on the grid ``first, first + step, …, last``, for ``series`` or for all that occur.
 
-        Rows of other series and rows that do not fall on the grid raise ValueError.
+        Rows of other series are left out; a row that does not fall on the grid raises ValueError.
         """
         length = round((last - first) / step) + 1
-        identities = list(zip(*(rows[name].to_pylist() for name in SERIES_NAMES), strict=True))
-        known = tuple(sorted(set(identities))) if series is None else tuple(series)
+        occurring, code = _identities(rows)
+        known = tuple(sorted(occurring)) if series is None else tuple(series)
         place = {identity: index for index, identity in enumerate(known)}
-        row = np.array([place[identity] for identity in identities], dtype=np.int64)
+        row = np.array([place.get(identity, -1) for identity in occurring], dtype=np.int64)[code]
+        kept = row >= 0
+        rows, row = rows.filter(pa.array(kept)), row[kept]
         ticks, off = np.divmod(
             rows[time].cast(pa.int64()).to_numpy() - epoch_us(first), round(step / timedelta(microseconds=1))
         )
@@ -141,7 +174,7 @@ def current(values: Array, outputs: int) -> Array:
     return values[:, values.shape[1] - outputs :]
 
 
-def enough(baseline: Array, least: int = MIN_BASELINE) -> npt.NDArray[np.bool_]:
+def enough(baseline: Array, least: int = MIN_BASELINE) -> Mask:
     """Whether a baseline (series, outputs, length) has ``least`` values."""
     return np.isfinite(baseline).sum(axis=-1) >= least
 

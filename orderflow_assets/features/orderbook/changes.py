@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orderflow_assets.features.grid import Array
+from orderflow_assets.features.grid import Array, Mask
 from orderflow_assets.features.orderbook.seconds import Side
-
-Mask = np.typing.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

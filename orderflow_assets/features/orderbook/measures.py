@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orderflow_assets.features.grid import Array, slope
+from orderflow_assets.features.grid import Array, Mask, slope
 from orderflow_assets.features.orderbook import changes, depth, walls
 from orderflow_assets.features.orderbook.changes import Traded
 from orderflow_assets.features.orderbook.seconds import BPS, Book
@@ -32,7 +32,7 @@ def minutes_of(book: Book, sold: Traded, bought: Traded, bars: int) -> dict[str,
         seconds = per_bar(values)
         return np.where(np.isfinite(seconds).any(axis=1), np.nansum(seconds, axis=1), np.nan)
 
-    def seen(*flags: changes.Mask) -> Array:
+    def seen(*flags: Mask) -> Array:
         known = np.isfinite(per_bar(book.mid)).any(axis=1)
         return np.where(known, per_bar(np.logical_or.reduce(flags)).any(axis=1), np.nan)
 
@@ -77,7 +77,7 @@ def minutes_of(book: Book, sold: Traded, bought: Traded, bars: int) -> dict[str,
             **{f"{name}_depth_25bps": mean(values) for name, values in near.items()},
             **{
                 f"{name}_wall_detected": np.where(
-                    np.isfinite(per_bar(book.mid)[:, -1]), per_bar(levels.any(axis=1))[:, -1], np.nan
+                    np.isfinite(per_bar(book.mid)[:, -1]), per_bar(np.logical_or.reduce(levels, axis=1))[:, -1], np.nan
                 )
                 for name, levels in wall.items()
             },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orderflow_assets.features.grid import Array
+from orderflow_assets.features.grid import Array, Mask
 from orderflow_assets.features.orderbook.changes import Traded, covered
 from orderflow_assets.features.orderbook.depth import NEAR_BPS
 from orderflow_assets.features.orderbook.seconds import Book, Side
@@ -20,8 +20,6 @@ SURVIVING_S = 2
 GROWTH = 3.0
 LOST = 0.8
 TRADED = 0.2
-
-Mask = np.typing.NDArray[np.bool_]
 
 
 def walls(book: Book, side: Side) -> Mask:

@@ -128,7 +128,7 @@ FEATURES: tuple[Feature, ...] = (
         "fraction",
         _QUOTES,
         _QUARTER,
-        "Share of non-zero 1 s mid changes that go against the non-zero change before; NULL under 20 such pairs. 0.5 "
+        "Share of non-zero 1 s mid changes that go against the non-zero change before; NULL under 20 changes. 0.5 "
         "has no memory, above bounces, below trends.",
         "sign-reversal frequency; Roll 1984",
         SHARE,

@@ -24,6 +24,9 @@ from orderflow_streaming.tables import Column, Table
 PER_DAY = 50
 HISTORY = 7 * DAY
 
+ROUNDING = 1e-9
+"""Share of a bucket that may be missing for it to be full: sums of volumes are rounded."""
+
 VOLUME_BUCKETS = Table(
     "bars",
     "volume_buckets",
@@ -57,7 +60,7 @@ minutes AS (
     FROM bars.bars_1m JOIN sizes USING ({SERIES})
     WHERE open_time >= $day::TIMESTAMP AND open_time < $start::TIMESTAMP AND volume > 0
 ), borders AS (
-    SELECT {SERIES}, floor(max(volume_after) / any_value(size)) * any_value(size) AS border
+    SELECT {SERIES}, (floor(max(volume_after) / any_value(size) + {ROUNDING}) + {ROUNDING}) * any_value(size) AS border
     FROM minutes
     GROUP BY {SERIES}
 ), opened AS (
@@ -101,12 +104,12 @@ def fill(size: float, before: float, quantity: Array, bought: np.ndarray) -> tup
     """
     after = before + np.cumsum(quantity)
     bought_after = np.cumsum(np.where(bought, quantity, 0.0))
-    first, last = int(np.ceil(before / size)), int(np.floor(after[-1] / size))
+    first, last = int(np.ceil(before / size - ROUNDING)), int(np.floor(after[-1] / size + ROUNDING))
     borders = np.arange(first, last + 1) * size
     if len(borders) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     bought_at = np.interp(borders, np.concatenate([[before], after]), np.concatenate([[0.0], bought_after]))
-    filler = np.minimum(np.searchsorted(after, borders[1:], side="left"), len(after) - 1)
+    filler = np.minimum(np.searchsorted(after, borders[1:] - ROUNDING * size), len(after) - 1)
     return np.arange(first, last), filler, np.diff(bought_at)
 
 

@@ -1,0 +1,99 @@
+"""Trade features that look at single parent trades: sizes, whales, bounce. One series at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orderflow_assets.features.grid import MIN_BASELINE, Array
+
+QUARTER = 15
+LEAST_PARENTS = 10
+WHALE_QUANTILE = 0.995
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """Parent trades of one series in order: bar they fall in, sign of the taker, value, last price."""
+
+    bar: np.ndarray
+    sign: Array
+    notional: Array
+    price: Array
+
+
+def trailing_quantile(bar: np.ndarray, value: Array, length: int, outputs: np.ndarray, q: float) -> Array:
+    """Quantile ``q`` of the values in the ``length`` bars before each bar of ``outputs``; NaN under 60 values.
+
+    Linear between order statistics. ``q`` is high: only as many of the largest values are looked through as needed.
+    """
+    order = np.argsort(-value, kind="stable")
+    ranked_bar, ranked = bar[order], value[order]
+    counted = np.sort(bar)
+    result = np.full(len(outputs), np.nan)
+    looked = min(len(ranked), 1024)
+    for index, last in enumerate(outputs):
+        count = np.searchsorted(counted, last) - np.searchsorted(counted, last - length)
+        if count < MIN_BASELINE:
+            continue
+        position = (count - 1) * q
+        upper, lower = (int(count - 1 - edge) for edge in (np.ceil(position), np.floor(position)))
+        while True:
+            inside = np.flatnonzero((ranked_bar[:looked] < last) & (ranked_bar[:looked] >= last - length))
+            if len(inside) > lower:
+                break
+            looked = min(len(ranked), 2 * looked)
+        low, high = ranked[inside[lower]], ranked[inside[upper]]
+        result[index] = low + (position - np.floor(position)) * (high - low)
+    return result
+
+
+def size_features(parents: Parents, first: int, outputs: int, day: int, floor: float) -> dict[str, Array]:
+    """Features of the bars ``first, …, first + outputs - 1``, (outputs,) each; NaN where undefined.
+
+    ``whale_trade_detected`` is 0 for a bar without a parent. Parents reach back ``day`` + 14 bars.
+    """
+    judged = np.arange(first - QUARTER + 1, first + outputs)
+    threshold = np.maximum(trailing_quantile(parents.bar, parents.notional, day, judged, WHALE_QUANTILE), floor)
+    place = parents.bar - judged[0]
+    recent = place >= 0
+    limit = np.full(len(place), np.nan)
+    limit[recent] = threshold[place[recent]]
+    whale = parents.notional >= limit
+    known = np.isfinite(limit)
+
+    def summed(values: Array, selected: np.ndarray) -> Array:
+        per_bar = np.bincount(place[selected], values[selected], minlength=len(judged))
+        return np.lib.stride_tricks.sliding_window_view(per_bar, QUARTER).sum(axis=1)
+
+    judged_value = summed(parents.notional, known)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(judged_value > 0, summed(parents.notional, whale) / judged_value, np.nan)
+        signed = np.where(judged_value > 0, summed(parents.sign * parents.notional, whale) / judged_value, np.nan)
+    spotted = np.bincount(place[whale], minlength=len(judged))[QUARTER - 1 :] > 0
+    now = threshold[QUARTER - 1 :]
+    stretches = [slice(*np.searchsorted(parents.bar, [bar - QUARTER + 1, bar + 1])) for bar in judged[QUARTER - 1 :]]
+    sizes = [parents.notional[stretch] for stretch in stretches]
+    return {
+        "whale_threshold": now,
+        "whale_trade_detected": np.where(np.isfinite(now), spotted, np.nan),
+        "whale_volume_ratio": share,
+        "signed_whale_ratio": signed,
+        "trade_size_stddev": np.array([_sd(size) for size in sizes]),
+        "trade_size_log_stddev": np.array([_sd(np.log(size)) for size in sizes]),
+        "roll_spread": np.array([roll_spread(parents.price[stretch]) for stretch in stretches]),
+    }
+
+
+def roll_spread(prices: Array) -> float:
+    """2 sqrt(-cov) of successive price changes (Roll 1984); NaN where not negative or under 60 pairs."""
+    change = np.diff(prices)
+    if len(change) - 1 < MIN_BASELINE:
+        return np.nan
+    covariance = np.cov(change[1:], change[:-1])[0, 1]
+    return float(2 * np.sqrt(-covariance)) if covariance < 0 else np.nan
+
+
+def _sd(values: Array) -> float:
+    return float(values.std(ddof=1)) if len(values) >= LEAST_PARENTS else np.nan
