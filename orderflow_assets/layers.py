@@ -10,6 +10,7 @@ from orderflow_assets.features.prices import microprice
 from orderflow_assets.features.trades import buckets, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
+from orderflow_assets.signals import layer as signals
 
 LAYERS: tuple[Layer, ...] = (
     quotes.LAYER,
@@ -22,4 +23,5 @@ LAYERS: tuple[Layer, ...] = (
     prices.LAYER,
     trades.LAYER,
     orderbook.LAYER,
+    signals.LAYER,
 )

@@ -133,6 +133,19 @@ class Grid:
             columns[name] = values
         return cls(known, first, step, present, columns)
 
+    def reordered(self, series: Sequence[Identity]) -> Grid:
+        """The same columns for ``series``, NULL for those it does not have."""
+        place = {identity: index for index, identity in enumerate(self.series)}
+        index = np.array([place.get(identity, -1) for identity in series], dtype=np.int64)
+        known = index >= 0
+        present = np.zeros((len(index), self.present.shape[1]), dtype=bool)
+        present[known] = self.present[index[known]]
+        columns = {}
+        for name, values in self.columns.items():
+            columns[name] = np.full(present.shape, np.nan)
+            columns[name][known] = values[index[known]]
+        return Grid(tuple(series), self.first, self.step, present, columns)
+
     def table(self, declared: Table, values: dict[str, Array], last_bars: int) -> pa.Table:
         """Rows of ``declared`` for the present bars among the last ``last_bars``.
 

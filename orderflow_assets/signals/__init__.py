@@ -1,0 +1,1 @@
+"""Composite signals: a weighted mean of components made of features."""

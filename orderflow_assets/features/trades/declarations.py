@@ -21,7 +21,7 @@ FEATURES: tuple[Feature, ...] = (
         "base units",
         _TRADES,
         "since 00:00 UTC",
-        "Cumulative volume delta: buys less sells since midnight. A random walk: use its changes.",
+        "Cumulative volume delta: recorded buys less sells since midnight. A random walk: use its changes.",
         "signed volume, Lee & Ready 1991",
         ANY,
     ),
