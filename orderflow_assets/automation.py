@@ -39,9 +39,26 @@ In a run over many hours one hour that fails a check stops them all. The second 
 ``inputs_checked`` holds and brings the others through.
 """
 
+overtaken: AutomationCondition = (
+    AutomationCondition.any_deps_match(AutomationCondition.newly_updated()).since(AutomationCondition.newly_updated())
+    & AutomationCondition.newly_updated()
+).with_label("overtaken")
+"""An input changed after the asset was computed, both since the last tick; the change must not pass for handled."""
+
+_handled = (
+    AutomationCondition.newly_requested()
+    | AutomationCondition.newly_updated()
+    | AutomationCondition.initial_evaluation()
+)
+_later_than_handled = (
+    failed_once | overtaken | AutomationCondition.any_deps_match(AutomationCondition.will_be_requested())
+)
+
 on_new_or_late_data = (
     AutomationCondition.in_latest_time_window(LOOKBACK)
-    & (AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | failed_once).since_last_handled()
+    & (AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | _later_than_handled).since(
+        _handled & ~_later_than_handled
+    )
     & ~AutomationCondition.any_deps_missing()
     & ~AutomationCondition.any_deps_in_progress()
     & ~AutomationCondition.in_progress()

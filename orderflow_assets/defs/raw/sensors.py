@@ -60,6 +60,7 @@ def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> Sen
     cursor = watermark.settle(progress, due).to_json()
     if not reports:
         return SensorResult(skip_reason=_why_nothing(progress), cursor=cursor)
+    old = [hour for hour in due.closed if _partitioned(hour) and hour <= now - LOOKBACK]
     known = {stream.name: context.instance.get_materialized_partitions(KEYS[stream.name]) for stream in streams}
     return SensorResult(
         asset_events=[
@@ -67,7 +68,7 @@ def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> Sen
             for report in reports
             if report.stream in progress.waiting[report.hour] or _partition(report.hour) not in known[report.stream]
         ],
-        run_requests=[_run_over(hours) for hours in _ranges(due.closed) if hours[-1] < now - LOOKBACK],
+        run_requests=[_run_over(stretch) for stretch in _stretches(old)],
         cursor=cursor,
     )
 
@@ -101,22 +102,22 @@ def _time(value: datetime | None) -> MetadataValue | None:
     return MetadataValue.timestamp(value.replace(tzinfo=UTC)) if value else None
 
 
-def _ranges(hours: tuple[datetime, ...]) -> list[list[datetime]]:
+def _stretches(hours: list[datetime]) -> list[list[datetime]]:
     """Neighbouring hours together, at most a run's worth."""
-    ranges: list[list[datetime]] = []
-    for hour in filter(_partitioned, hours):
-        if ranges and hour - ranges[-1][-1] == HOUR and len(ranges[-1]) < HOURS_PER_RUN:
-            ranges[-1].append(hour)
+    stretches: list[list[datetime]] = []
+    for hour in hours:
+        if stretches and hour - stretches[-1][-1] == HOUR and len(stretches[-1]) < HOURS_PER_RUN:
+            stretches[-1].append(hour)
         else:
-            ranges.append([hour])
-    return ranges
+            stretches.append([hour])
+    return stretches
 
 
-def _run_over(hours: list[datetime]) -> RunRequest:
+def _run_over(stretch: list[datetime]) -> RunRequest:
     return RunRequest(
         tags={
-            "dagster/asset_partition_range_start": _partition(hours[0]),
-            "dagster/asset_partition_range_end": _partition(hours[-1]),
+            "dagster/asset_partition_range_start": _partition(stretch[0]),
+            "dagster/asset_partition_range_end": _partition(stretch[-1]),
         }
     )
 
