@@ -93,19 +93,12 @@ class Normalizer:
     def _run(self, steps: Plan, frames: Sequence[bytes], times: pa.Array, outcome: Outcome, first: int) -> None:
         """Stage one batch; where the engine cannot evaluate a frame, halve the batch until it stands alone."""
         numbers = np.arange(first, first + len(frames))
-        connection = self._connection
-        connection.register(
-            "incoming_frames", pa.table([numbers, times, text_column(frames)], ["frame", "received_at", "raw"])
-        )
-        staging: dict[str, int] = {}
+        batch = pa.table([numbers, times, text_column(frames)], ["frame", "received_at", "raw"])
+        self._connection.register("incoming_frames", batch)
         try:
-            connection.execute(steps.parse)
-            for kind, statement in steps.stage:
-                staging[kind] = 0
-                staging[kind] = _number(connection.execute(statement))
+            counts = self._directly(steps, first) or self._examined(steps, outcome)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
-            for kind in staging:
-                connection.execute(f"DELETE FROM {staged(kind)} WHERE frame >= {first}")
+            self._unstage(steps, first)
             if len(frames) == 1:
                 reason = f"the engine cannot read it: {str(error).splitlines()[0]}"
                 outcome.rejected.append(Rejected(first - outcome.first, 0, reason))
@@ -115,21 +108,48 @@ class Normalizer:
             self._run(steps, frames[half:], times[half:], outcome, first + half)
             return
         finally:
-            connection.unregister("incoming_frames")
-        for kind, count in staging.items():
+            self._connection.unregister("incoming_frames")
+        for kind, count in counts.items():
             outcome.staged[kind] = outcome.staged.get(kind, 0) + count
+
+    def _directly(self, steps: Plan, first: int) -> dict[str, int] | None:
+        """Rows staged in one statement, or None, and nothing staged, if anything is amiss with a frame."""
+        if steps.direct is None:
+            return None
+        stream, statement = steps.direct
+        count = self._changed(statement)
+        if not self._changed(f"SELECT count(*) FROM {staged(stream)} WHERE frame >= {first} AND item IS NULL"):
+            return {stream: count}
+        self._unstage(steps, first)
+        return None
+
+    def _examined(self, steps: Plan, outcome: Outcome) -> dict[str, int]:
+        """Rows staged by stream; what makes none goes into ``outcome``."""
+        connection = self._connection
+        connection.execute(steps.examine)
+        counts = {stream: self._changed(statement) for stream, statement in steps.stage}
+        unstored = []
+        for kind, statement in steps.unstored:
+            if self._inspect:
+                unstored.append(Unstored(kind, connection.sql(statement).to_arrow_table()))
+            else:
+                outcome.known[kind] = outcome.known.get(kind, 0) + self._changed(statement)
+        for rows in unstored:
+            outcome.known[rows.kind] = outcome.known.get(rows.kind, 0) + rows.rows.num_rows
+        outcome.unstored += unstored
         outcome.rejected += [
             Rejected(frame - outcome.first, item, reason)
             for frame, item, reason in connection.execute(steps.rejected).fetchall()
         ]
-        for kind, statement in steps.unstored:
-            if self._inspect:
-                rows = connection.sql(statement).to_arrow_table()
-                outcome.unstored.append(Unstored(kind, rows))
-                count = rows.num_rows
-            else:
-                count = _number(connection.execute(statement))
-            outcome.known[kind] = outcome.known.get(kind, 0) + count
+        return counts
+
+    def _unstage(self, steps: Plan, first: int) -> None:
+        for stream, _ in steps.stage:
+            self._connection.execute(f"DELETE FROM {staged(stream)} WHERE frame >= {first}")
+
+    def _changed(self, statement: str) -> int:
+        """The one number a statement returns: rows inserted, or counted."""
+        return int(self._connection.execute(statement).fetchall()[0][0])
 
 
 def text_column(frames: Sequence[bytes]) -> pa.Array:
@@ -153,11 +173,6 @@ def _is_utf8(frame: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _number(result: duckdb.DuckDBPyConnection) -> int:
-    row = result.fetchone()
-    return int(row[0]) if row else 0
 
 
 def _no_instruments(connection: duckdb.DuckDBPyConnection) -> str:

@@ -7,7 +7,7 @@ declared values (``v0``, ``v1``, …), the instrument, and ``reason``: why no ro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,14 +26,18 @@ _FRAME_LEVEL = "$/"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Statements for one channel, in the order they run."""
+    """Statements for one channel."""
 
-    parse: str
+    direct: tuple[str, str] | None
+    """Stream and statement that appends one row per frame, for channels whose frames make at most one row of one
+    stream. ``item`` is NULL in the row of a frame that has anything amiss; then the other statements take over."""
+    examine: str
+    """Makes ``incoming_items``, with the reason of each item that is none."""
+    rejected: str
     stage: tuple[tuple[str, str], ...]
     """Stream and statement that appends to its staging table."""
     unstored: tuple[tuple[str, str], ...]
     """Kind and statement that counts its items, or selects them when inspecting."""
-    rejected: str
 
 
 def staged(stream: str) -> str:
@@ -61,16 +65,22 @@ class _Composer:
         self.instruments = instruments
         self.inspect = inspect
         self.names = {path: f"v{number}" for number, path in enumerate(channel.values)}
+        self.inside = [path for path in channel.values if not path.startswith("/")]
+        self.outside = [path for path in channel.values if path.startswith("/")]
+        self.text = {path: f"x[{number}]" for number, path in enumerate(self.inside, 1)}
+        self.text |= {path: f"y[{number}]" for number, path in enumerate(self.outside, 1)}
 
     def plan(self) -> Plan:
-        stage, unstored = [], []
-        for rows in self.channel.rows:
-            if rows.kind in STREAMS:
-                stage.append((rows.kind, self._stage(rows)))
-            else:
-                unstored.append((rows.kind, self._unstored(rows)))
-        rejected = "SELECT frame, item, reason FROM incoming_items WHERE reason IS NOT NULL"
-        return Plan(self._parse(), tuple(stage), tuple(unstored), rejected)
+        stored = [rows for rows in self.channel.rows if rows.kind in STREAMS]
+        unstored = [rows for rows in self.channel.rows if rows.kind not in STREAMS]
+        single = len(stored) == 1 and not self.channel.item.endswith("[*]")
+        return Plan(
+            direct=(stored[0].kind, self._stage(stored[0], self._clean(stored[0]))) if single else None,
+            examine=f"CREATE OR REPLACE TEMP TABLE incoming_items AS {self._examined()}",
+            rejected="SELECT frame, item, reason FROM incoming_items WHERE reason IS NOT NULL",
+            stage=tuple((rows.kind, self._stage(rows, self._taken(rows))) for rows in stored),
+            unstored=tuple((rows.kind, self._unstored(rows, self._taken(rows))) for rows in unstored),
+        )
 
     def sql(self, expression: str) -> str:
         """``expression`` with each ``$path`` replaced by the column that holds its value."""
@@ -78,54 +88,71 @@ class _Composer:
 
     # -- from frames to items --------------------------------------------------------------------------
 
-    def _parse(self) -> str:
-        market = self.exchange.market
-        size = "1.0::DOUBLE" if self.exchange.counts_base else "contract_size"
+    def _examined(self) -> str:
+        """The items with ``reason``: NULL for an item that makes a row, else what is wrong with it."""
         values = ", ".join(self.names.values())
-        return (
-            "CREATE OR REPLACE TEMP TABLE incoming_items AS "
-            f"SELECT frame, item, received_at, symbol, size, funding_interval_hours, {values}, "
-            f"coalesce(problem, {self._reason()}) AS reason FROM ("
-            f"SELECT *, coalesce(known_symbol, {self.exchange.neutral_symbol}) AS symbol, {size} AS size FROM ("
-            f"SELECT *, {self.sql(self.channel.symbol)} AS venue_symbol FROM ({self._values()})) LEFT JOIN ("
-            "SELECT venue_symbol AS known_as, symbol AS known_symbol, contract_size, funding_interval_hours "
-            f"FROM {self.instruments} WHERE exchange = '{market.exchange}' AND market_type = '{market.market_type}'"
-            ") ON known_as = venue_symbol)"
-        )
-
-    def _values(self) -> str:
-        """Typed values of each item, and the first value that is present and not of its type."""
-        inside = [path for path in self.channel.values if not path.startswith("/")]
-        outside = [path for path in self.channel.values if path.startswith("/")]
-        text = {path: f"x[{number}]" for number, path in enumerate(inside, 1)}
-        text |= {path: f"y[{number}]" for number, path in enumerate(outside, 1)}
-        typed = ", ".join(
-            f"{_typed(text[path], kind)} AS {self.names[path]}" for path, kind in self.channel.values.items()
-        )
         checks = " ".join(
-            f"WHEN {_is_malformed(text[path], self.names[path], kind)} "
-            f"THEN '{path.removeprefix('/')}: ' || left({text[path]}, 40) || ' is not {_KINDS[kind]}'"
+            f"WHEN {_is_there(self.text[path], kind)} AND ({_is_usable(self.names[path], kind)}) IS NOT TRUE "
+            f"THEN '{path.removeprefix('/')}: ' || left({self.text[path]}, 40) || ' is not {_KINDS[kind]}'"
             for path, kind in self.channel.values.items()
         )
+        problem = f"CASE WHEN x IS NULL THEN coalesce(trouble, 'not JSON') {checks} END"
+        items = f"SELECT * EXCLUDE (x, y, trouble), {problem} AS problem FROM ({self._values('x', 'y', 'trouble')})"
         return (
-            f"SELECT * EXCLUDE (x, y, trouble), CASE WHEN x IS NULL THEN coalesce(trouble, 'not JSON') {checks} END "
-            f"AS problem FROM (SELECT frame, item, received_at, trouble, x, y, {typed} "
-            f"FROM ({self._items(inside, outside)}))"
+            f"SELECT frame, item, received_at, symbol, size, funding_interval_hours, {values}, "
+            f"coalesce(problem, {self._reason()}) AS reason FROM ({self._identified(items)})"
         )
 
-    def _items(self, inside: list[str], outside: list[str]) -> str:
+    def _clean(self, rows: Rows) -> str:
+        """All items, with ``item`` NULL where anything is absent or malformed, without a word about what.
+
+        No filter: the engine would push it down and take the values out of the frame once per condition.
+        """
+        checks = [_is_usable(self.names[path], kind) for path, kind in self.channel.values.items()]
+        checks += ["symbol IS NOT NULL", "size IS NOT NULL"]
+        checks += [f"({self.sql(rows.fields[name])}) IS NOT NULL" for name in _required(rows)]
+        checks += [f"({self.sql(rows.fields[name])}) >= {SMALLEST}" for name in _positive(rows)]
+        checks += [] if rows.where == "true" else [f"({self.sql(rows.where)})"]
+        item = f"CASE WHEN {' AND '.join(checks)} THEN item END AS item"
+        return f"(SELECT * REPLACE ({item}) FROM ({self._identified(self._values())}))"
+
+    def _taken(self, rows: Rows) -> str:
+        """The examined items that ``rows`` takes."""
+        return f"incoming_items WHERE reason IS NULL AND ({self.sql(rows.where)})"
+
+    def _identified(self, items: str) -> str:
+        """``items`` with what is known of their instrument: symbol, size and funding interval."""
+        market = self.exchange.market
+        size = "1.0::DOUBLE" if self.exchange.counts_base else "contract_size"
+        return (
+            f"SELECT *, coalesce(known_symbol, {self.exchange.neutral_symbol}) AS symbol, {size} AS size "
+            f"FROM (SELECT *, {self.sql(self.channel.symbol)} AS venue_symbol FROM ({items})) LEFT JOIN ("
+            "SELECT venue_symbol AS known_as, symbol AS known_symbol, contract_size, funding_interval_hours "
+            f"FROM {self.instruments} WHERE exchange = '{market.exchange}' AND market_type = '{market.market_type}'"
+            ") ON known_as = venue_symbol"
+        )
+
+    def _values(self, *carried: str) -> str:
+        """Typed values of each item, NULL where a value is absent or not of its type."""
+        typed = ", ".join(
+            f"{_typed(self.text[path], kind)} AS {self.names[path]}" for path, kind in self.channel.values.items()
+        )
+        return f"SELECT {', '.join(('frame', 'item', 'received_at', *carried))}, {typed} FROM ({self._items()})"
+
+    def _items(self) -> str:
         """Text of the values of each item (``x``) and of its frame (``y``); ``x`` is NULL where nothing is."""
-        of_frame = _texts("raw", [f"$.{path.removeprefix('/')}" for path in outside])
+        of_frame = _texts("raw", [f"$.{path.removeprefix('/')}" for path in self.outside])
         if not self.channel.item.endswith("[*]"):
-            of_item = _texts("raw", [_join(f"$.{self.channel.item}", path) for path in inside])
+            of_item = _texts("raw", [_join(f"$.{self.channel.item}", path) for path in self.inside])
             return (
                 f"SELECT frame, 0 AS item, received_at, {of_item} AS x, {of_frame} AS y, NULL::VARCHAR AS trouble "
                 "FROM incoming_frames"
             )
         path = self.channel.item.removesuffix("[*]")
+        of_item = _texts("d", [_join("$", path) for path in self.inside])
         is_list = f"json_type(raw, '$.{path}') = 'ARRAY'"
         return (
-            f"SELECT frame, item, received_at, {_texts('d', [_join('$', path) for path in inside])} AS x, y, trouble "
+            f"SELECT frame, item, received_at, {of_item} AS x, y, trouble "
             "FROM (SELECT frame, received_at, y, trouble, unnest(list) AS d, generate_subscripts(list, 1) - 1 AS item "
             "FROM (SELECT frame, received_at, y, "
             "CASE WHEN len(found) > 0 THEN found WHEN is_list THEN []::JSON[] ELSE [NULL]::JSON[] END AS list, "
@@ -136,7 +163,6 @@ class _Composer:
         )
 
     def _reason(self) -> str:
-        """SQL that is NULL for an item that makes a row, else what is wrong with it."""
         checks = [] if self.inspect else ["WHEN symbol IS NULL THEN 'the symbol is missing'"]
         if not self.exchange.counts_base and any(_scales(rows) for rows in self.channel.rows):
             checks.append("WHEN size IS NULL THEN 'no contract size is known for ' || venue_symbol")
@@ -147,47 +173,48 @@ class _Composer:
         return f"CASE {' '.join(checks)} END"
 
     def _missing(self, rows: Rows) -> Iterator[str]:
-        derivation = DERIVATIONS.get(rows.kind)
-        required = rows.required + (derivation.required if derivation else ())
-        taken = f"coalesce({self.sql(rows.where)}, true) AND"
-        for name in required:
+        taken = "" if rows.where == "true" else f"coalesce({self.sql(rows.where)}, true) AND "
+        for name in _required(rows):
             expression = rows.fields[name]
             told_outside = _FRAME_LEVEL in expression or "received_at" in expression
             if not (self.inspect and told_outside):
-                yield f"WHEN {taken} ({self.sql(expression)}) IS NULL THEN '{name} is missing'"
-        for name in derivation.positive if derivation else ():
-            yield f"WHEN {taken} ({self.sql(rows.fields[name])}) < {SMALLEST} THEN '{name} is not above zero'"
+                yield f"WHEN {taken}({self.sql(expression)}) IS NULL THEN '{name} is missing'"
+        for name in _positive(rows):
+            yield f"WHEN {taken}({self.sql(rows.fields[name])}) < {SMALLEST} THEN '{name} is not above zero'"
 
     # -- from items to rows ----------------------------------------------------------------------------
 
-    def _stage(self, rows: Rows) -> str:
+    def _stage(self, rows: Rows, items: str) -> str:
+        """Append the rows of ``items``, what follows a FROM."""
         market = self.exchange.market
         derivation = DERIVATIONS[rows.kind]
         unknown = set(rows.fields) - set(derivation.fields)
         if unknown:
             raise ValueError(f"channel {self.channel.name!r}: {rows.kind} has no base fields {sorted(unknown)}")
-        scale = "" if self.exchange.counts_base else " * size"
+        scale, unscale = ("", "") if self.exchange.counts_base else (" * size", " / size")
         given = {name: self.sql(expression) for name, expression in rows.fields.items()}
         types = {column.name: column.type for column in staged_columns(rows.kind)} | {
             "bids": "DOUBLE[][]",
             "asks": "DOUBLE[][]",
         }
         base = [f'({given.get(name, "NULL")})::{types.get(name, "DOUBLE")} AS "{name}"' for name in derivation.fields]
-        source = {"exchange": f"'{market.exchange}'", "market_type": f"'{market.market_type}'"}
-        source |= {name: expression.replace("{size}", scale) for name, expression in derivation.columns.items()}
-        carried = {*derivation.fields, "frame", "item", "symbol", "received_at"}
+        source = (
+            f"SELECT frame, item, received_at, symbol, size, funding_interval_hours, {', '.join(base)} FROM {items}"
+        )
+        made = {*derivation.fields, "frame", "item", "symbol", "received_at"}
+        for layer in derivation.layers:
+            columns = {name: sql.replace("{size}", scale).replace("{per_size}", unscale) for name, sql in layer.items()}
+            source = _with_columns(source, columns, made)
+            made |= columns.keys()
+        fixed = {"exchange": f"'{market.exchange}'", "market_type": f"'{market.market_type}'"}
         selected = [
-            source.get(column.name, f'"{column.name}"' if column.name in carried else "NULL")
+            fixed.get(column.name, f'"{column.name}"' if column.name in made else "NULL")
             for column in staged_columns(rows.kind)
         ]
-        return (
-            f"INSERT INTO {staged(rows.kind)} SELECT {', '.join(selected)} FROM ("
-            f"SELECT frame, item, received_at, symbol, size, funding_interval_hours, {', '.join(base)} "
-            f"FROM incoming_items WHERE reason IS NULL AND ({self.sql(rows.where)}))"
-        )
+        return f"INSERT INTO {staged(rows.kind)} SELECT {', '.join(selected)} FROM ({source})"
 
-    def _unstored(self, rows: Rows) -> str:
-        source = f"FROM incoming_items WHERE reason IS NULL AND ({self.sql(rows.where)})"
+    def _unstored(self, rows: Rows, items: str) -> str:
+        source = f"FROM {items}"
         if not self.inspect:
             return f"SELECT count(*) {source}"
         fields = ", ".join(f'{self.sql(expression)} AS "{name}"' for name, expression in rows.fields.items())
@@ -213,23 +240,26 @@ def _typed(text: str, kind: str) -> str:
     return text if kind == "JSON" else f"TRY_CAST({text} AS {kind})"
 
 
-def _is_malformed(text: str, value: str, kind: str) -> str:
-    """SQL: a value is there (neither absent, null nor empty) and not of its type. Never true for ``JSON``."""
+def _is_usable(value: str, kind: str) -> str:
+    """SQL: a value is there, of its type and of a magnitude that can be computed with."""
     match kind:
-        case "JSON":
-            return "false"
-        case "VARCHAR":
-            return f"{text}[1] IN ('{{', '[')"
         case "DOUBLE":
-            return f"{text} <> '' AND ({value} BETWEEN -{LARGEST} AND {LARGEST}) IS NOT TRUE"
+            return f"{value} BETWEEN -{LARGEST} AND {LARGEST}"
         case "LEVELS":
             numbers = f"flatten({value})"
             return (
-                f"{text} IS NOT NULL AND (len({numbers}) >= 2 * len({value}) AND list_count({numbers}) = len({numbers})"
-                f" AND coalesce(list_sum({numbers}), 0) BETWEEN -{LARGEST} AND {LARGEST}) IS NOT TRUE"
+                f"len({numbers}) >= 2 * len({value}) AND list_count({numbers}) = len({numbers}) "
+                f"AND coalesce(list_sum({numbers}), 0) BETWEEN -{LARGEST} AND {LARGEST}"
             )
+        case "VARCHAR":
+            return f"NOT (starts_with({value}, '{{') OR starts_with({value}, '['))"
         case _:
-            return f"{text} <> '' AND {value} IS NULL"
+            return f"{value} IS NOT NULL"
+
+
+def _is_there(text: str, kind: str) -> str:
+    """SQL: a value was sent; an empty text is none, except for levels."""
+    return f"{text} IS NOT NULL" if kind == "LEVELS" else f"{text} <> ''"
 
 
 def _texts(source: str, paths: list[str]) -> str:
@@ -242,6 +272,24 @@ def _join(start: str, path: str) -> str:
     return start + path if path.startswith("[") else f"{start}.{path}"
 
 
+def _with_columns(source: str, columns: Mapping[str, str], present: set[str]) -> str:
+    """``source`` with ``columns`` added, or put in the place of those that are ``present`` already."""
+    added = "".join(f', {sql} AS "{name}"' for name, sql in columns.items() if name not in present)
+    replaced = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items() if name in present)
+    kept = f"* REPLACE ({replaced})" if replaced else "*"
+    return f"SELECT {kept}{added} FROM ({source})"
+
+
+def _required(rows: Rows) -> tuple[str, ...]:
+    derivation = DERIVATIONS.get(rows.kind)
+    return rows.required + (derivation.required if derivation else ())
+
+
+def _positive(rows: Rows) -> tuple[str, ...]:
+    derivation = DERIVATIONS.get(rows.kind)
+    return derivation.positive if derivation else ()
+
+
 def _scales(rows: Rows) -> bool:
     derivation = DERIVATIONS.get(rows.kind)
-    return derivation is not None and any("{size}" in expression for expression in derivation.columns.values())
+    return derivation is not None and any("{size}" in sql for layer in derivation.layers for sql in layer.values())

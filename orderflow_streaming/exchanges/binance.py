@@ -110,9 +110,9 @@ _KLINE = {
     "source_seq": "nullif($k.L, -1)",
 }
 _KLINE_VALUES = values(
-    BIGINT="E k.t k.T k.L",
+    BIGINT="k.t k.T k.L",
     INTEGER="k.n",
-    VARCHAR="s ps ct k.i",
+    VARCHAR="k.i",
     DOUBLE="k.o k.h k.l k.c k.v k.q k.V k.Q",
     BOOLEAN="k.x",
 )
@@ -186,7 +186,7 @@ _SOCKET_CHANNELS = (
     ),
     Channel(
         "partialDepth",
-        _DEPTH,
+        values(BIGINT="E T u", VARCHAR="s", LEVELS="b a"),
         (
             Rows(
                 "orderbooks",
@@ -209,7 +209,6 @@ _SOCKET_CHANNELS = (
             Rows("trades", _TRADE, where=_IS_MARKET_TRADE),
             Rows("off_market_trade", _TRADE | {"order_type": "$X"}, where=f"NOT ({_IS_MARKET_TRADE})"),
         ),
-        consecutive="trade_id",
     ),
     Channel("markPrice", values(BIGINT="E T", VARCHAR="s", DOUBLE="p i r"), _mark(_MARK, "$T")),
     Channel(
@@ -236,10 +235,10 @@ _SOCKET_CHANNELS = (
             ),
         ),
     ),
-    Channel("kline", _KLINE_VALUES, (Rows("candles", _KLINE),)),
+    Channel("kline", _KLINE_VALUES | values(VARCHAR="s"), (Rows("candles", _KLINE),)),
     Channel(
         "continuousKline",
-        _KLINE_VALUES,
+        _KLINE_VALUES | values(VARCHAR="ps ct"),
         (
             Rows("candles", _KLINE, where=_IS_PERPETUAL),
             Rows("continuous_candle", _KLINE | {"contract_type": "$ct"}, where=f"NOT ({_IS_PERPETUAL})"),
