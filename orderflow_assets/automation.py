@@ -13,6 +13,7 @@ LOOKBACK = timedelta(hours=48)
 """How old an hour may be, by the clock, for late data to recompute it by itself."""
 
 NIGHTLY = "0 3 * * *"
+"""When models are trained, UTC."""
 
 inputs_checked: AutomationCondition = AutomationCondition.all_deps_match(
     AutomationCondition.all_checks_match(
@@ -74,9 +75,3 @@ on_new_data_whatever_the_model = on_new_or_late_data.ignore(AssetSelection.group
     "on_new_data_whatever_the_model"
 )
 """For forecasts: a retrained model serves the next hour and does not rewrite what was forecast before."""
-
-nightly: AutomationCondition = (
-    AutomationCondition.cron_tick_passed(NIGHTLY).since(AutomationCondition.newly_requested())
-    & ~AutomationCondition.in_progress()
-).with_label("nightly")
-"""For models: every series once a night. Drift asks for more through a sensor that knows cooldown and limits."""

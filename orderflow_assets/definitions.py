@@ -1,6 +1,6 @@
 """The code location: everything under ``defs/``, what it runs on, and the policies put on all of it.
 
-A folder ``defs/<domain>/`` with assets, checks, schedules or sensors at module level is picked up by itself.
+A package ``defs/<domain>/`` with assets, checks, schedules, sensors or jobs at module level is picked up by itself.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -19,9 +18,10 @@ from dagster import (
     PreviewWarning,
     definitions,
     in_process_executor,
-    load_from_defs_folder,
+    load_definitions_from_package_module,
 )
 
+from orderflow_assets import defs as folder
 from orderflow_assets.resources import StoreResource
 
 warnings.filterwarnings("ignore", category=BetaWarning)
@@ -39,7 +39,7 @@ FRESHNESS: dict[str, FreshnessPolicy] = {
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     """The whole code location; ``overrides`` replaces resources by key, ``{"store": StoreResource(data_dir=…)}``."""
-    found = load_from_defs_folder(path_within_project=Path(__file__).parent)
+    found = load_definitions_from_package_module(folder)
     # In process by default: a step in a run already going costs a tenth of a second, a process of its own three.
     wiring = Definitions(resources={"store": StoreResource(), **(overrides or {})}, executor=in_process_executor)
     return Definitions.merge(found, wiring).map_resolved_asset_specs(func=_with_freshness)

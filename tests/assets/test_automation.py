@@ -13,13 +13,12 @@ from dagster import (
     AssetSpec,
     DagsterInstance,
     Definitions,
-    DynamicPartitionsDefinition,
     PartitionKeyRange,
     asset,
     evaluate_automation_conditions,
 )
 
-from orderflow_assets.automation import LOOKBACK, nightly, on_new_data_whatever_the_model
+from orderflow_assets.automation import LOOKBACK, on_new_data_whatever_the_model
 from orderflow_assets.partitions import hourly
 from orderflow_streaming.store import connect
 from tests.assets.planted import HOUR, LOWER, TRADES, UPPER, Faults, minutes, partition, plant_trades, planted_defs
@@ -201,18 +200,4 @@ def test_a_retrained_model_does_not_rewrite_forecasts(instance: DagsterInstance)
     assert requested == {forecast.key: {partition(LAST_HOUR)}}
     clockwork.run(requested)
     instance.report_runless_asset_event(AssetMaterialization(model.key))
-    assert clockwork.tick() == {}
-
-
-def test_every_series_is_trained_once_a_night(instance: DagsterInstance) -> None:
-    series = DynamicPartitionsDefinition(name="series")
-
-    @asset(partitions_def=series, automation_condition=nightly)
-    def model() -> None: ...
-
-    instance.add_dynamic_partitions("series", ["BTCUSDT|binance_futures", "ETHUSDT|binance_futures"])
-    clockwork = Clockwork(Definitions(assets=[model]), instance)
-    assert clockwork.tick() == {}
-    clockwork.now = datetime(2025, 6, 4, 3, tzinfo=UTC)
-    assert clockwork.tick() == {model.key: {"BTCUSDT|binance_futures", "ETHUSDT|binance_futures"}}
     assert clockwork.tick() == {}

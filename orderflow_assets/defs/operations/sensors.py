@@ -13,28 +13,16 @@ from dagster import (
 from orderflow_assets.alerts import raise_alert
 from orderflow_assets.resources import StoreResource
 
-INTERVAL_S = 30
-
-_models = AssetSelection.groups("models")
-
 analytics = AutomationConditionSensorDefinition(
     "analytics",
-    target=AssetSelection.all() - _models,
+    target=AssetSelection.all(),
     default_status=DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=INTERVAL_S,
+    minimum_interval_seconds=30,
     description="Computes hours of bars, features, signals and forecasts as their inputs arrive.",
 )
 
-models = AutomationConditionSensorDefinition(
-    "models",
-    target=_models,
-    default_status=DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=INTERVAL_S,
-    description="Trains models when their conditions say so.",
-)
 
-
-@run_failure_sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=INTERVAL_S)
+@run_failure_sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=30)
 def alert_on_run_failure(context: RunFailureSensorContext, store: StoreResource) -> None:
     """Stores an alert for every run that fails, with the steps that failed and why."""
     run = context.dagster_run
