@@ -158,4 +158,4 @@ def _time_series(times: np.ndarray, values: np.ndarray) -> Any:
     import pandas as pd
     from darts import TimeSeries
 
-    return TimeSeries.from_times_and_values(pd.DatetimeIndex(times, freq=pd.Timedelta(STEP)), values)
+    return TimeSeries.from_times_and_values(pd.DatetimeIndex(times, freq=f"{STEP.seconds}s"), values)

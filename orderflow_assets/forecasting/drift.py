@@ -1,9 +1,9 @@
 """Whether the errors of a serving model have changed.
 
-Everything runs on volatility-scaled errors of the first step: raw errors change with every wild hour and would alarm all day.
-Four detectors look for growth: ADWIN and Page-Hinkley on absolute errors, HDDM-A on misses of the 95 % interval, and
-Kolmogorov-Smirnov with an effect size between recent and reference errors. The Diebold-Mariano test asks whether the
-model now loses to naive. One threshold per statistic; the severity follows from how many of them speak.
+Everything runs on volatility-scaled errors of the first step: raw errors change with every wild hour and would alarm
+all day. Four detectors look for growth: ADWIN and Page-Hinkley on absolute errors, HDDM-A on misses of the 95 %
+interval, and Kolmogorov-Smirnov with an effect size between recent and reference errors. The Diebold-Mariano test asks
+whether the model now loses to naive. One threshold per statistic; the severity follows from how many of them speak.
 """
 
 from __future__ import annotations

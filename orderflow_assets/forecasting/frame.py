@@ -60,6 +60,9 @@ FROM minutes GROUP BY edge ORDER BY edge
 """The close counts where every minute from the last trade on is known, traded or quiet; amounts where all five are."""
 
 
+_STORED_SQL = "SELECT 1 FROM duckdb_tables() WHERE schema_name || '.' || table_name = 'bars.bars_1m'"
+
+
 class FrameError(ValueError):
     """No frame can be made of the stored bars; the message is the reason recorded with the forecast."""
 
@@ -141,14 +144,23 @@ class Frame:
         return hasher.hexdigest()
 
 
-def list_series(store: Store) -> list[Series]:
-    """The series that have bars, in order of their keys."""
-    rows = store.query(f"SELECT DISTINCT symbol, exchange, market_type FROM {BARS} ORDER BY ALL").to_pylist()
-    return [Series(**row) for row in rows]
+def count_bars(store: Store) -> dict[Series, int]:
+    """Series that have bars in the :data:`LOOKBACK` up to the newest, with how many five-minute bars."""
+    until = known_until(store)
+    if until is None:
+        return {}
+    rows = store.query(
+        "SELECT symbol, exchange, market_type, count(DISTINCT time_bucket(INTERVAL 5 MINUTE, open_time)) AS bars "
+        f"FROM {BARS} WHERE open_time >= ? AND open_time < ? GROUP BY ALL ORDER BY ALL",
+        [until - LOOKBACK, until],
+    ).to_pylist()
+    return {Series(row["symbol"], row["exchange"], row["market_type"]): row["bars"] for row in rows}
 
 
 def known_until(store: Store) -> datetime | None:
     """The last five-minute edge up to which the bars of some series are stored; a stored bar is a complete one."""
+    if not store.query(_STORED_SQL).num_rows:
+        return None
     newest = store.query(f"SELECT max(bar_ts) AS newest FROM {BARS}").column("newest")[0].as_py()
     return floor_step(newest) if newest else None
 
@@ -168,7 +180,8 @@ def read_frame(store: Store, series: Series, until: datetime, lookback: timedelt
 def _read_features(store: Store, identity: list[str], until: datetime, lookback: timedelta) -> list[pa.Table]:
     """The feature columns that exist, at five-minute edges only."""
     stored = store.query(
-        "SELECT schema_name || '.' || table_name AS name, column_name FROM duckdb_columns() WHERE schema_name = 'features'"
+        "SELECT schema_name || '.' || table_name AS name, column_name FROM duckdb_columns() "
+        "WHERE schema_name = 'features'"
     ).to_pylist()
     tables = []
     for name, wanted in FEATURES.items():

@@ -143,7 +143,7 @@ def _row(frame: Frame, target: Target, server: Server, origin: int, step: int, m
 def _levels(anchor: float, deviation: float, scale: float, widths: np.ndarray, note: str | None) -> dict[str, Any]:
     """Point, naive and bounds as levels; None where unknown, with the reason."""
     if np.isnan(anchor):
-        return {name: None for name in _LEVELS} | {"reason": note}
+        return dict.fromkeys(_LEVELS) | {"reason": note}
     half = widths * scale
     if np.isnan(half).any() and note is None:
         note = f"no interval: fewer than {conformal.MIN_SCORES} outcomes of this model are known"

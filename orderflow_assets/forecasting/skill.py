@@ -109,7 +109,11 @@ def judge(
             "keep", f"{origins} held-out origins, {MIN_ORIGINS} are needed to judge", origins, None, None, None
         )
     against_naive = compare(challenger[shared], naive[shared], horizon)
-    beats_naive, text = _beats(against_naive, "naive", rule)
+    beats_naive = against_naive.ratio <= 1 - rule.min_gain and against_naive.p_better <= rule.max_p
+    text = (
+        f"errors are {against_naive.ratio:.3f} of naive's (p {against_naive.p_better:.3f}); "
+        f"at most {1 - rule.min_gain:.3f} with p {rule.max_p:g} is asked"
+    )
     if champion is None:
         return Judgement("promote" if beats_naive else "keep", text, origins, against_naive, None, None)
     against_champion = compare(challenger[shared], champion[shared], horizon)
@@ -123,14 +127,6 @@ def judge(
     if lost:
         text += f"; the champion's errors have grown to {incumbent.ratio:.3f} of naive's"
     return Judgement(verdict, text, origins, against_naive, against_champion, incumbent)
-
-
-def _beats(comparison: Comparison, rival: str, rule: Rule) -> tuple[bool, str]:
-    smaller, sure = comparison.ratio <= 1 - rule.min_gain, comparison.p_better <= rule.max_p
-    return smaller and sure, (
-        f"errors are {comparison.ratio:.3f} of {rival}'s (p {comparison.p_better:.3f}); "
-        f"at most {1 - rule.min_gain:.3f} with p {rule.max_p:g} is asked"
-    )
 
 
 def _ratio(first: np.ndarray, second: np.ndarray) -> float:

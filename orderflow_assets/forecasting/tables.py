@@ -1,4 +1,4 @@
-"""The tables of forecasting: forecasts, what became of them, model versions, drift and alerts.
+"""The tables of forecasting: forecasts, what became of them, model versions and drift.
 
 ``target`` is ``price`` (level, quote currency) or ``volatility`` (realized volatility of the next twelve
 five-minute bars, a fraction). ``model`` is the model that served, ``naive`` where none has proved better.
@@ -119,22 +119,4 @@ DRIFT = Table(
     "What the drift detectors said about the errors of the model that serves.",
 )
 
-ALERTS = Table(
-    "models",
-    "alerts",
-    (
-        Column("timestamp", "TIMESTAMP", "when it was raised", "UTC", False),
-        Column("level", "VARCHAR", "INFO, LOW, MEDIUM, HIGH or CRITICAL", nullable=False),
-        Column("source", "VARCHAR", "retrain_ and the series", nullable=False),
-        Column("series", "VARCHAR", "series key", nullable=False),
-        Column("event", "VARCHAR", "started, finished, failed or refused", nullable=False),
-        Column("message", "VARCHAR", "one line for a person", nullable=False),
-        Column("details", "JSON", "cause, severity, versions, seconds"),
-        Column("acknowledged", "BOOLEAN", "set by a person only", nullable=False),
-    ),
-    ("timestamp", "source", "event"),
-    "timestamp",
-    "Retraining that was started, finished, failed or was refused.",
-)
-
-TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, DRIFT, ALERTS)
+TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, DRIFT)

@@ -70,6 +70,7 @@ class Trained:
     judgement: Judgement | None = None
     coverage: dict[str, float | None] = field(default_factory=dict)
     """Share of held-out outcomes inside the interval, by level and step: ``95_h1``."""
+    held_out: HeldOut | None = None
 
 
 def train_series(registry: Registry, frame: Frame, plan: Plan, by: str) -> Iterator[Trained]:

@@ -1,0 +1,1 @@
+"""Forecasting in Dagster: training and serving of models, forecasts, their scores, and drift."""
