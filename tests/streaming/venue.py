@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -24,7 +25,9 @@ class QuickBinance(BinanceFutures):
         connection_lifetime_h=24,
         rest_weight_per_min=2400,
     )
-    _topics = {"public": (("bookTicker", ("prices",), 0.4), ("depth20@100ms", ("orderbooks",), None))}
+    _topics: ClassVar[Mapping] = {
+        "public": (("bookTicker", ("prices",), 0.4), ("depth20@100ms", ("orderbooks",), None))
+    }
 
 
 def quote(symbol: str, update: int) -> bytes:

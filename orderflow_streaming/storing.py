@@ -1,0 +1,339 @@
+"""From staged rows to the stream tables: each row once, in one transaction with the journal's mark.
+
+A row is a duplicate when its natural key came before, in the same flush or in the store. Only rows that are not
+newer than everything seen of their series are looked up, in the time range they span. Candles are updated while
+they form; a funding rate is stored when it changed; open interest is completed from marks and earlier rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from orderflow_streaming import rules
+from orderflow_streaming.gaps import Gap, gap_rows, sequence_gaps
+from orderflow_streaming.journal import Position
+from orderflow_streaming.projection import staged
+from orderflow_streaming.schema import OPERATIONS, STREAMS, Stream
+from orderflow_streaming.series import (
+    IDENTITY_NAMES,
+    NOTHING_SEEN,
+    SERIES,
+    Identity,
+    Ledger,
+    Numbered,
+    Series,
+    first_of_each,
+    key_columns,
+    listed,
+    microseconds,
+    quoted,
+)
+from orderflow_streaming.store.engine import Engine
+
+_ORDER = ("mark_prices", *(name for name in STREAMS if name != "mark_prices"))
+"""Marks first: open interest of the same flush is valued with them."""
+_ALSO_READ = {"candles": ("is_closed",), "funding_rates": ("funding_rate", "next_funding_time")}
+
+Consecutive = Mapping[tuple[str, str], str]
+"""Market and stream to the column whose values rise by one from row to row of a series."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one flush did for one stream of one market."""
+
+    stored: int = 0
+    updated: int = 0
+    """States of a forming candle that another state followed, or that changed a stored one."""
+    duplicates: int = 0
+    unchanged: int = 0
+    """Funding rates that had not changed."""
+    lag_ms: tuple[float, float] | None = None
+    """Median and 99th percentile of receive time minus event time."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What one flush did, by market and stream, and the gaps it wrote down."""
+
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The staged rows of one stream, as far as it takes to tell which are new."""
+
+    stream: Stream
+    rows: pa.Table
+    numbered: Numbered
+    times: np.ndarray
+    known: list[Series]
+    tallies: list[Tally]
+
+    @property
+    def late(self) -> np.ndarray:
+        """Mask of the rows that are not newer than everything seen of their series."""
+        newest = np.array([series.last_time for series in self.known], np.int64)
+        return self.times <= newest[self.numbered.codes]
+
+    def per_series(self, mask: np.ndarray) -> Iterator[tuple[int, Tally, int]]:
+        """Number of a series, its tally, and how many rows of it the mask has."""
+        counts = np.bincount(self.numbered.codes[mask], minlength=len(self.known))
+        return ((code, self.tallies[code], count) for code, count in enumerate(counts.tolist()))
+
+
+class Storage:
+    """Moves the staging tables of one connection into the stored ones. Not thread-safe.
+
+    ``cursor`` is the connection the normalizer stages on; nobody else may use it.
+    """
+
+    def __init__(self, engine: Engine, cursor: duckdb.DuckDBPyConnection, consecutive: Consecutive) -> None:
+        engine.ensure(*(stream.table for stream in STREAMS.values()), *OPERATIONS, SERIES)
+        self._cursor = cursor
+        self._consecutive = consecutive
+        self.ledger = Ledger()
+        self.ledger.load(cursor)
+        self._funding = rules.LastFunding()
+        self._last_ids = {
+            name: cursor.execute(f'SELECT coalesce(max(id), 0) FROM "{name}"').fetchall()[0][0] for name in STREAMS
+        }
+
+    def mark(self) -> Position:
+        """How far the journal is stored."""
+        rows = self._cursor.execute('SELECT segment, "offset" FROM ops.journal_mark').fetchall()
+        return Position(*rows[0]) if rows else Position(0, 0)
+
+    def store(
+        self,
+        streams: Collection[str],
+        mark: Position,
+        *,
+        quarantine: pa.Table | None = None,
+        gaps: Sequence[Gap] = (),
+        dry_run: bool = False,
+    ) -> Stored:
+        """Store what is staged of ``streams`` and move the mark: all of it, or nothing and the error.
+
+        A dry run tells whether it would go through, and keeps nothing.
+        """
+        cursor, stored, last_ids = self._cursor, Stored(gaps=list(gaps)), dict(self._last_ids)
+        cursor.execute("BEGIN")
+        try:
+            for name in _ORDER:
+                if name in streams:
+                    self._store_stream(STREAMS[name], stored)
+            if quarantine is not None and quarantine.num_rows:
+                self._insert("ops.quarantine", quarantine)
+            if stored.gaps:
+                self._insert("ops.gaps", gap_rows(stored.gaps, _now()))
+            self.ledger.save(cursor)
+            self._move(mark)
+            cursor.execute("ROLLBACK" if dry_run else "COMMIT")
+        except BaseException:
+            self._roll_back(last_ids)
+            raise
+        if dry_run:
+            self._roll_back(last_ids)
+        else:
+            self.ledger.committed()
+            self._funding.committed()
+        return stored
+
+    def _roll_back(self, last_ids: dict[str, int]) -> None:
+        self._last_ids = last_ids
+        self.ledger.rolled_back()
+        self._funding.rolled_back()
+        with suppress(duckdb.TransactionException):
+            self._cursor.execute("ROLLBACK")
+
+    # -- one stream ------------------------------------------------------------------------------------
+
+    def _store_stream(self, stream: Stream, stored: Stored) -> None:
+        batch = self._read(stream, stored)
+        if batch is None:
+            return
+        if stream.name == "candles":
+            inserted = self._upsert(batch)
+        else:
+            keep = self._new(batch)
+            self._discard(batch, ~keep)
+            inserted = self._append(batch, keep)
+            self._measure(batch, keep)
+        self._remember(batch, inserted, stored)
+
+    def _read(self, stream: Stream, stored: Stored) -> _Batch | None:
+        names = dict.fromkeys((*IDENTITY_NAMES, stream.time, "received_at", *stream.key, *self._extra(stream.name)))
+        rows = self._cursor.sql(f"SELECT rowid AS row, {listed(names)} FROM {staged(stream.name)}").to_arrow_table()
+        if not rows.num_rows:
+            return None
+        numbered = Numbered.of(rows)
+        known = [self.ledger.get(stream.name, identity) for identity in numbered.identities]
+        tallies = [
+            stored.tallies.setdefault((market_of(identity), stream.name), Tally()) for identity in numbered.identities
+        ]
+        return _Batch(stream, rows, numbered, microseconds(rows[stream.time]), known, tallies)
+
+    def _extra(self, stream: str) -> Iterator[str]:
+        yield from _ALSO_READ.get(stream, ())
+        yield from (column for (_, name), column in self._consecutive.items() if name == stream)
+
+    def _new(self, batch: _Batch) -> np.ndarray:
+        """Mask of the rows to append: the first of each key that the store does not have, and changes of funding."""
+        late = batch.late
+        new = first_of_each(batch.numbered.codes, key_columns(batch.rows, batch.stream))
+        new[self._already_stored(batch, new & late)] = False
+        for _, tally, count in batch.per_series(~new):
+            tally.duplicates += count
+        if batch.stream.name == "funding_rates" and new.any():
+            changed = new.copy()
+            changed[new] = self._funding.changed(
+                self._cursor,
+                batch.rows.filter(pa.array(new)),
+                Numbered(batch.numbered.codes[new], batch.numbered.identities),
+                batch.times[new],
+                late[new],
+            )
+            for _, tally, count in batch.per_series(new & ~changed):
+                tally.unchanged += count
+            return changed
+        return new
+
+    def _already_stored(self, batch: _Batch, candidates: np.ndarray) -> np.ndarray:
+        """Positions of the candidates whose key the store has."""
+        asked = np.flatnonzero(candidates)
+        if not len(asked):
+            return asked
+        stream = batch.stream
+        same = " AND ".join(f'a."{name}" IS NOT DISTINCT FROM b."{name}"' for name in stream.table.key)
+        rows = batch.rows.take(asked).append_column("position", pa.array(asked))
+        self._cursor.register("late_rows", rows)
+        try:
+            found = self._cursor.sql(
+                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {quoted(stream.name)} b "
+                f"WHERE {same} AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
+                params={"first": int(batch.times[asked].min()), "last": int(batch.times[asked].max())},
+            ).to_arrow_table()
+        finally:
+            self._cursor.unregister("late_rows")
+        return found["position"].to_numpy()
+
+    def _discard(self, batch: _Batch, mask: np.ndarray) -> None:
+        """Take rows out of the staging table."""
+        if mask.any():
+            self._cursor.register("discarded_rows", batch.rows.select(["row"]).filter(pa.array(mask)))
+            self._cursor.execute(
+                f"DELETE FROM {staged(batch.stream.name)} WHERE rowid IN (SELECT row FROM discarded_rows)"
+            )
+            self._cursor.unregister("discarded_rows")
+
+    def _append(self, batch: _Batch, new: np.ndarray) -> np.ndarray:
+        """Insert what the staging table holds; rows inserted per series."""
+        stream = batch.stream
+        inserted = np.bincount(batch.numbered.codes[new], minlength=len(batch.known))
+        if not inserted.any():
+            return inserted
+        names = listed(name for name in stream.table.names if name != "id")
+        source = f"({rules.OPEN_INTEREST})" if stream.name == "open_interest" else staged(stream.name)
+        self._cursor.execute(
+            f"INSERT INTO {quoted(stream.name)} (id, {names}) SELECT ? + row_number() OVER (), {names} FROM {source}",
+            [self._last_ids[stream.name]],
+        )
+        for tally, count in zip(batch.tallies, inserted.tolist(), strict=True):
+            tally.stored += count
+        return inserted
+
+    def _upsert(self, batch: _Batch) -> np.ndarray:
+        """Insert new candles and update forming ones; rows inserted per series."""
+        newest = rules.newest_candles(batch.rows, batch.numbered.codes, key_columns(batch.rows, batch.stream))
+        self._discard(batch, ~newest)
+        updated = rules.update_candles(self._cursor) if batch.late.any() else []
+        all_known = len(updated) == np.count_nonzero(newest)
+        inserted = [] if all_known else rules.insert_candles(self._cursor, self._last_ids["candles"])
+        position = {identity: code for code, identity in enumerate(batch.numbered.identities)}
+        counts = np.zeros((2, len(position)), np.int64)
+        for kind, identities in enumerate((inserted, updated)):
+            for identity in identities:
+                counts[kind, position[identity]] += 1
+        for (code, tally, bars), (_, _, states) in zip(
+            batch.per_series(newest), batch.per_series(np.ones_like(newest)), strict=True
+        ):
+            repeated = bars - int(counts[:, code].sum())
+            tally.stored += int(counts[0, code])
+            tally.duplicates += repeated
+            tally.updated += states - int(counts[0, code]) - repeated
+        return counts[0]
+
+    def _measure(self, batch: _Batch, new: np.ndarray) -> None:
+        """Lag between event and receipt, per market."""
+        lags = (microseconds(batch.rows["received_at"]) - batch.times)[new] / 1000
+        markets = np.array([market_of(identity) for identity in batch.numbered.identities])
+        for market in np.unique(markets).tolist():
+            own = markets == market
+            of_market = lags if own.all() else lags[own[batch.numbered.codes[new]]]
+            if len(of_market):
+                median, high = np.percentile(of_market, (50, 99))
+                batch.tallies[int(own.argmax())].lag_ms = float(median), float(high)
+
+    def _remember(self, batch: _Batch, inserted: np.ndarray, stored: Stored) -> None:
+        """Move what is known of each series, and write down the gaps in its numbers."""
+        stream = batch.stream.name
+        self._last_ids[stream] += int(inserted.sum())
+        newest = np.array([series.last_time for series in batch.known], np.int64)
+        np.maximum.at(newest, batch.numbered.codes, batch.times)
+        highest = self._sequences(batch, stored)
+        for code, identity in enumerate(batch.numbered.identities):
+            known = batch.known[code]
+            self.ledger.change(
+                stream, identity, Series(int(newest[code]), int(highest[code]), known.rows + int(inserted[code]))
+            )
+
+    def _sequences(self, batch: _Batch, stored: Stored) -> np.ndarray:
+        """Highest consecutive id per series; gaps on the way are added to ``stored``."""
+        highest = np.array([series.last_sequence for series in batch.known], np.int64)
+        for (market, stream), column in self._consecutive.items():
+            of_market = np.array([market_of(identity) == market for identity in batch.numbered.identities])
+            if stream == batch.stream.name and of_market.any():
+                sequence = batch.rows[column].combine_chunks().cast(pa.int64())
+                rows = of_market[batch.numbered.codes] & sequence.is_valid().to_numpy(zero_copy_only=False)
+                gaps, highest = sequence_gaps(
+                    stream,
+                    batch.numbered.identities,
+                    batch.numbered.codes[rows],
+                    sequence.fill_null(NOTHING_SEEN).to_numpy()[rows],
+                    batch.times[rows],
+                    batch.known,
+                )
+                stored.gaps += gaps
+        return highest
+
+    # -- beside the streams ----------------------------------------------------------------------------
+
+    def _insert(self, table: str, rows: pa.Table) -> None:
+        self._cursor.register("operations_rows", rows)
+        self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM operations_rows")
+        self._cursor.unregister("operations_rows")
+
+    def _move(self, mark: Position) -> None:
+        values = [mark.segment, mark.offset, _now()]
+        changed = self._cursor.execute(
+            'UPDATE ops.journal_mark SET segment = ?, "offset" = ?, moved_at = ? RETURNING segment', values
+        ).fetchall()
+        if not changed:
+            self._cursor.execute("INSERT INTO ops.journal_mark VALUES (?, ?, ?)", values)
+
+
+def market_of(identity: Identity) -> str:
+    return f"{identity[1]}_{identity[2]}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
