@@ -133,6 +133,7 @@ SELECT {SERIES}, open_time, open_time + INTERVAL 1 MINUTE AS bar_ts, open, high,
        coalesce(quoted_s, 0) AS quoted_s,
        spread, spread_bps, bid_share, log_size_ratio
 FROM judged
+WHERE quote_count > 0 OR judged.trade_count > 0
 """
 
 LAYER = selected(BARS_1M, _SQL, (PARENT_TRADES, QUOTES_1S, GAPS), timedelta(0))

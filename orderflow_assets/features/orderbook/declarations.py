@@ -110,7 +110,7 @@ FEATURES: tuple[Feature, ...] = (
         _BOOK,
         "1 h at 1 s",
         "-ln(rho) per second, rho the lag-1 autocorrelation of ln(size within 10 bps) about its 1 h mean, held inside "
-        "(0.001, 0.9999). Fast: the depth returns to normal soon.",
+        "(0.001, 0.9999), over the bars that had snapshots. Fast: the depth returns to normal soon.",
         "Foucault, Kadan & Kandel 2005; Large 2007",
         POSITIVE,
     ),
