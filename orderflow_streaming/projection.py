@@ -163,7 +163,8 @@ class _Composer:
         )
 
     def _reason(self) -> str:
-        checks = [] if self.inspect else ["WHEN symbol IS NULL THEN 'the symbol is missing'"]
+        told_by_url = _FRAME_LEVEL in self.channel.symbol
+        checks = [] if self.inspect and told_by_url else ["WHEN symbol IS NULL THEN 'the symbol is missing'"]
         if not self.exchange.counts_base and any(_scales(rows) for rows in self.channel.rows):
             checks.append("WHEN size IS NULL THEN 'no contract size is known for ' || venue_symbol")
         for rows in self.channel.rows:

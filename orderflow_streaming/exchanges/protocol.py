@@ -34,6 +34,10 @@ def milliseconds(expression: str) -> str:
     return f"CASE WHEN {expression} BETWEEN 1 AND 253402300799999 THEN make_timestamp({expression} * 1000) END"
 
 
+class UnsupportedFrameError(ValueError):
+    """A frame of a product or API version that is deliberately not read; the message names it."""
+
+
 def decoded(frame: bytes) -> Any:
     """The JSON value of a frame; raises ValueError saying where it is not JSON."""
     try:
@@ -235,7 +239,8 @@ class Exchange(ABC):
     def classify(self, frame: bytes, url: str = "") -> list[tuple[str, bytes]]:
         """Channel and enveloped frame(s) of any recorded message, wrapped or bare, socket or REST.
 
-        Slow and thorough, for recordings. Empty for control messages; raises ValueError for what is unknown.
+        Slow and thorough, for recordings. Empty for control messages; raises ValueError for what is unknown and
+        :class:`UnsupportedFrameError` for what is known and not read.
         """
 
     @abstractmethod
