@@ -110,6 +110,7 @@ class BinanceFutures(Exchange):
         topics_per_socket=1024,
         connection_lifetime_h=24,
         rest_weight_per_min=2400,
+        used_weight_header="X-MBX-USED-WEIGHT-1M",
     )
     channels = CHANNELS
     counts_base = True

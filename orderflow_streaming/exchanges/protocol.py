@@ -153,6 +153,8 @@ class Limits:
     topics_per_socket: int
     connection_lifetime_h: float
     rest_weight_per_min: int
+    used_weight_header: str = ""
+    """Header of REST answers that says the weight used in this minute, where the venue sends one."""
 
 
 @dataclass(frozen=True, slots=True)
