@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +16,10 @@ import numpy as np
 from orderflow_assets.forecasting.frame import STEP, Frame
 from orderflow_assets.forecasting.models import SPECS, ModelSpec
 from orderflow_assets.forecasting.targets import TARGETS, Target
+
+# Read by the libraries when they are imported: one thread that sleeps while it waits, and no look at the network.
+for name, value in {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
+    os.environ.setdefault(name, value)
 
 _MODEL_FILE, _CARD_FILE = "model.pkl", "card.json"
 _PRESENT = 0.9
@@ -104,9 +109,15 @@ def load(folder: Path) -> Fitted:
     try:
         card = msgspec.json.decode((folder / _CARD_FILE).read_bytes(), type=dict[str, Any])
         spec, target = SPECS[card["model"]], TARGETS[card["target"]]
-        model = _class(spec.path, spec).load(str(folder / _MODEL_FILE))
     except (OSError, KeyError, msgspec.MsgspecError) as error:
-        raise ModelError(f"the stored model in {folder.name[:12]} cannot be loaded: {error!r}") from error
+        raise ModelError(f"the card of the stored model {folder.name[:12]} cannot be read: {error!r}") from error
+    model_class = _class(spec.path, spec)
+    from darts.utils.serialization.base import UnpicklingError
+
+    try:
+        model = model_class.load(str(folder / _MODEL_FILE))
+    except (OSError, EOFError, pickle.UnpicklingError, UnpicklingError) as error:
+        raise ModelError(f"the stored model {folder.name[:12]} cannot be loaded: {error}") from error
     return Fitted(spec, target, tuple(card["columns"]), model)
 
 
@@ -123,12 +134,9 @@ def _construct(spec: ModelSpec, target: Target, columns: tuple[str, ...], parame
 
 
 def _class(path: str | None, spec: ModelSpec) -> Any:
-    """Import a class on use. One thread that sleeps while it waits, and no look at the network, are set before."""
+    """Import a class on use."""
     if path is None:
         raise ModelError(f"{spec.name} is not a trained model")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     module, _, name = path.partition(":")
     try:
         return getattr(import_module(module), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 from orderflow_assets.forecasting.drift import Errors, Finding, Statistics, benjamini_hochberg, judge, measure
 from orderflow_assets.forecasting.frame import STEP, Series, utc_now
 from orderflow_assets.forecasting.models import NAIVE
-from orderflow_assets.forecasting.registry import Registry
+from orderflow_assets.forecasting.registry import Registry, Version
 from orderflow_assets.forecasting.tables import DRIFT, SCORES
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_streaming.store import Store
@@ -67,7 +68,12 @@ def _streams(store: Store, registry: Registry, target: str) -> list[tuple[dict[s
             "model": model,
             "version": version,
         }
-        own = [row for row in scores if row["series"] == key and row["version"] == version]
+        since = _judged_to(champion)
+        own = [
+            row
+            for row in scores
+            if row["series"] == key and row["version"] == version and (since is None or row["target_ts"] > since)
+        ]
         missed = [np.nan if row["inside_95"] is None else float(not row["inside_95"]) for row in own]
         errors = Errors(
             model=np.abs([row["scaled_error"] for row in own], dtype=float),
@@ -77,6 +83,12 @@ def _streams(store: Store, registry: Registry, target: str) -> list[tuple[dict[s
         )
         streams.append((identity, errors, [row["target_ts"] for row in own]))
     return streams
+
+
+def _judged_to(champion: Version | None) -> datetime | None:
+    """The last bar the champion was judged on: errors up to it are its reference already."""
+    judged_to = (champion.metrics or {}).get("judged_to") if champion else None
+    return datetime.fromisoformat(judged_to) if judged_to else None
 
 
 def _figures(statistics: Statistics, ks_p: float, moments: list[Any]) -> dict[str, Any]:

@@ -119,7 +119,12 @@ def train(registry: Registry, frame: Frame, target: Target, spec: ModelSpec, pla
         )
         covered = _coverage(errors, target)
         seconds = time.monotonic() - started
-        metrics = judgement.to_dict() | {"coverage": covered, "seconds": seconds, "columns": fitted.columns}
+        metrics = judgement.to_dict() | {
+            "coverage": covered,
+            "seconds": seconds,
+            "columns": fitted.columns,
+            "judged_to": as_naive(frame.times[-1]).isoformat(),
+        }
         registry.record_judgement(
             series,
             target.name,

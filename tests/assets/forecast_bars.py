@@ -15,7 +15,7 @@ from orderflow_streaming.store import Store
 
 BTC = Series("BTCUSDT", "binance", "futures")
 ETH = Series("ETHUSDT", "binance", "futures")
-START = datetime(2026, 3, 2)
+START = datetime(2026, 3, 2)  # noqa: DTZ001 - times in tables are naive UTC
 STEP_MS = 300_000
 
 
