@@ -194,7 +194,9 @@ class BinanceFutures(Exchange):
         message = decoded(frame)
         wrapped = isinstance(message, dict) and "data" in message and bool(message.keys() & {"stream", "rest"})
         data = message["data"] if wrapped else message
-        if _is_control(data) or (wrapped and message.get("stream") == "!serverShutdown"):
+        streamed = wrapped and "stream" in message
+        control = message["stream"] == "!serverShutdown" if streamed else _is_control(data)
+        if control:
             return []
         if isinstance(data, dict) and data.get("st", _USD_MARGINED) != _USD_MARGINED:
             raise UnsupportedFrameError(f"st={data['st']!r:.20} is not a USDⓈ-M contract")
