@@ -115,20 +115,20 @@ class BinanceFutures(Exchange):
     channels = CHANNELS
     counts_base = True
 
-    _topics: ClassVar[Mapping[str, tuple[tuple[str, str, tuple[str, ...], float | None], ...]]] = {
+    _topics: ClassVar[Mapping[str, tuple[tuple[str, tuple[str, ...], float | None], ...]]] = {
         "public": (
-            ("bookTicker", "bookTicker", ("prices",), 10.0),
-            ("depth20@100ms", "partialDepth", ("orderbooks",), 10.0),
+            ("bookTicker", ("prices",), 10.0),
+            ("depth20@100ms", ("orderbooks",), 10.0),
         ),
         "market": (
-            ("aggTrade", "aggTrade", ("trades",), None),
-            ("markPrice@1s", "markPrice", ("mark_prices", "funding_rates", "index_prices"), 30.0),
-            ("ticker", "ticker", ("ticker_24h",), 30.0),
-            ("kline_1m", "kline", ("candles",), 130.0),
-            ("forceOrder", "forceOrder", ("liquidations",), None),
+            ("aggTrade", ("trades",), None),
+            ("markPrice@1s", ("mark_prices", "funding_rates", "index_prices"), 30.0),
+            ("ticker", ("ticker_24h",), 30.0),
+            ("kline_1m", ("candles",), 130.0),
+            ("forceOrder", ("liquidations",), None),
         ),
     }
-    """By route: what follows ``btcusdt@``, its channel, the streams it feeds, seconds of silence that mean death."""
+    """By route: what follows ``btcusdt@``, the streams it feeds, seconds of silence that mean it is dead."""
 
     def simulated(self, base_url: str) -> Endpoints:
         root = f"{base_url.rstrip('/')}/{self.market.name}"
@@ -141,10 +141,11 @@ class BinanceFutures(Exchange):
         for route, kinds in self._topics.items():
             topics = tuple(
                 Topic(name, channel, symbol, feeds, stale_after_s)
-                for suffix, channel, feeds, stale_after_s in kinds
+                for suffix, feeds, stale_after_s in kinds
                 if wanted & set(feeds)
                 for symbol in symbols
                 for name in (f"{symbol.lower()}@{suffix}",)
+                if (channel := _topic_channel(name.encode()))
             )
             if topics:
                 found.append(Socket(route, endpoints.sockets[route], topics))
