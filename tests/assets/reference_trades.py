@@ -7,6 +7,7 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -28,7 +29,7 @@ class Parent:
     def sign(self) -> int:
         return 1 if self.side == "buy" else -1
 
-    @property
+    @cached_property
     def value(self) -> float:
         return math.fsum(trade.price * trade.qty for trade in self.prints)
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
-
 import pytest
 
 from orderflow_assets.features.catalog import GROUPS
-from orderflow_assets.layers import LAYERS
-from orderflow_streaming.store import Store, connect
+from orderflow_streaming.store import Store
 from tests.assets import reference, reference_books, reference_trades
+from tests.assets.computing import same, stored
 from tests.assets.reference import Row
-from tests.assets.tape import END, START, Tape, load, planted, us
+from tests.assets.tape import Tape, us
 
 ELSEWHERE = {
     "prices.hurst_exponent",
@@ -26,6 +21,12 @@ ELSEWHERE = {
 }
 """Features that need days of bars; tests/assets/test_features_long.py has them."""
 
+FLAGS = [
+    f"{group.name}.{feature.name}"
+    for group in GROUPS.values()
+    for feature in group.columns
+    if feature.dtype == "flag" and f"{group.name}.{feature.name}" not in ELSEWHERE
+]
 COLUMNS = [
     f"{group.name}.{name}"
     for group in GROUPS.values()
@@ -34,29 +35,6 @@ COLUMNS = [
 ]
 
 Rows = dict[tuple[str, int], Row]
-
-
-@pytest.fixture(scope="session")
-def tapes() -> dict[str, Tape]:
-    return planted()
-
-
-@pytest.fixture(scope="session")
-def store(tapes: dict[str, Tape], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with filled(tapes, tmp_path_factory.mktemp("tape")) as opened:
-        yield opened
-
-
-def filled(tapes: dict[str, Tape], folder: Path) -> Store:
-    """A store with the tapes and every layer computed hour by hour."""
-    opened = connect(folder, scope="write")
-    load(opened, tapes)
-    hour = START.replace(minute=0)
-    while hour < END:
-        for layer in LAYERS:
-            layer.compute(opened, hour, hour + timedelta(hours=1))
-        hour += timedelta(hours=1)
-    return opened
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +53,11 @@ def expected(tapes: dict[str, Tape]) -> dict[str, Rows]:
 
 
 @pytest.fixture(scope="session")
-def computed(store: Store) -> dict[str, Rows]:
-    return {name: stored(store, name) for name in GROUPS}
-
-
-def stored(store: Store, group: str) -> Rows:
-    rows = store.query(f"SELECT * FROM features.{group}").to_pylist()
-    return {(row["symbol"], us(row["bar_ts"])): row for row in rows}
+def computed(tape_store: Store) -> dict[str, Rows]:
+    return {
+        name: {(row["symbol"], us(row["bar_ts"])): row for row in stored(tape_store, group.table).values()}
+        for name, group in GROUPS.items()
+    }
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -101,23 +77,7 @@ def test_every_value_is_the_defined_one(column: str, computed: dict[str, Rows], 
     assert any(row[name] is not None for row in computed[group].values()), "the tape never reaches this feature"
 
 
-def same(left: object, right: object) -> bool:
-    if left is None or right is None:
-        return left is right
-    if isinstance(left, bool) or isinstance(right, bool):
-        return bool(left) == bool(right)
-    return math.isclose(left, right, rel_tol=1e-7, abs_tol=1e-9)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        f"{group.name}.{feature.name}"
-        for group in GROUPS.values()
-        for feature in group.columns
-        if feature.dtype == "flag" and f"{group.name}.{feature.name}" not in ELSEWHERE
-    ],
-)
+@pytest.mark.parametrize("name", FLAGS)
 def test_the_tape_holds_both_answers_of_every_flag(name: str, computed: dict[str, Rows]) -> None:
     group, _, column = name.partition(".")
     assert {row[column] for row in computed[group].values()} >= {True, False}
