@@ -72,13 +72,9 @@ def command(
             log=log,
             faults=[faults.parse(text) for text in given],
         )
-        asyncio.run(_serve(plan, port))
-    except OSError as error:
-        raise CommandError(
-            f"port {port} cannot be used: {error.strerror}. Choose another --port.", CONFIGURATION
-        ) from error
     except ValueError as error:
         raise CommandError(str(error), CONFIGURATION) from error
+    asyncio.run(_serve(plan, port))
 
 
 def _markets(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,9 +85,17 @@ def _markets(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _serve(plan: Plan, port: int) -> None:
-    simulator = Simulator(plan)
     try:
-        bound = await simulator.start(port)
+        simulator = Simulator(plan)
+    except ValueError as error:
+        raise CommandError(str(error), CONFIGURATION) from error
+    except OSError as error:
+        raise CommandError(f"the log {plan.log} cannot be written: {error.strerror}.", CONFIGURATION) from error
+    try:
+        try:
+            bound = await simulator.start(port)
+        except OSError as error:
+            raise CommandError(f"port {port} cannot be used: {error.strerror}. Choose another --port.", CONFIGURATION) from error
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, simulator.stop)

@@ -27,17 +27,19 @@ _MOST = LEVELS + 14
 
 QUOTE, TAKE, LIQUIDATE = 0, 1, 2
 
-REPEAT = 0.55
+REPEAT = 0.45
 """Share of taker orders that take the side of the one before."""
-LEAN = 0.38
+LEAN = 0.42
 """How far the share of buyers moves from a half when the fair price is far away."""
-RETREAT = 0.30
+PRESSURE = 0.10
+"""The same for one unit of the pressure of orders."""
+RETREAT = 0.18
 """Share of quote changes on a side the fair price has passed that withdraw it; others only thin it out."""
-IMPROVE = 0.55
+IMPROVE = 0.75
 """Share of quote changes that step into an open spread."""
 WHOLE_LEVEL = 0.12
 """Share of taker orders sized to what stands at the touch."""
-IMPACT = 0.05
+IMPACT = 0.03
 """Move of the fair price by one median order, in units of the reach (see :class:`Tape`)."""
 IMPACT_SECONDS = 20.0
 LIQUIDATION_MOVE = 2.0
@@ -65,6 +67,8 @@ class Tape:
     lots: list[int]
     fair: list[float]
     """Fair price of the venue in ticks, per slot."""
+    pressure: list[float]
+    """Excess of buyers, per slot."""
     reach: float
     """Distance in ticks that counts as far: a good part of a typical move of one second."""
     typical_order: float
@@ -167,7 +171,7 @@ class Book:
                     else:
                         self._quote(tape, index, asks, ask_lots, bids[0], anchor)
                 elif kind[index] == TAKE:
-                    self._order(tape, index, fair, played.trades)
+                    self._order(tape, index, slot, played.trades)
                 else:
                     self._liquidation(tape, index, played)
                 now = (bids[0], bid_lots[0], asks[0], ask_lots[0])
@@ -202,7 +206,7 @@ class Book:
                 lots[0] = max(1, lots[0] * 2 // 3)
             return
         if best + other > 1 and choice < IMPROVE:
-            better = max(1 - other, math.ceil(anchor + 0.3 * tape.reach * tape.place[index] ** 2))
+            better = max(1 - other, math.ceil(anchor + 0.05 * tape.reach * tape.place[index] ** 2))
             if better < best:
                 own.insert(0, better)
                 lots.insert(0, tape.lots[index])
@@ -217,13 +221,13 @@ class Book:
         else:
             lots[level] = tape.lots[index]
 
-    def _order(self, tape: Tape, index: int, fair: float, trades: list[Trade]) -> None:
+    def _order(self, tape: Tape, index: int, slot: int, trades: list[Trade]) -> None:
         mid = (self.asks[0] - self.bids[0]) / 2
         if tape.place[index] < REPEAT:
             buy = self._last_buy
         else:
-            lean = max(-1.0, min(1.0, (fair + self._impact - mid) / tape.reach))
-            buy = tape.side[index] < 0.5 + LEAN * lean
+            gap = max(-1.0, min(1.0, (tape.fair[slot] + self._impact - mid) / tape.reach))
+            buy = tape.side[index] < 0.5 + LEAN * gap + PRESSURE * tape.pressure[slot]
         size = tape.lots[index]
         if tape.choice[index] < WHOLE_LEVEL:
             size = self.ask_lots[0] if buy else self.bid_lots[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -84,5 +85,5 @@ class Connection:
             if time.monotonic() - self.pong_at > self.dialect.pong_seconds:
                 await self.socket.close(code=1008, message=b"Pong timeout")
                 return
-            if self.open:
+            with suppress(ConnectionError):
                 await self.socket.ping(str(time.time_ns() // 1_000_000).encode())

@@ -23,7 +23,7 @@ class _Fault(msgspec.Struct, tag_field="fault", tag=str.lower, forbid_unknown_fi
 
 
 class Drop(_Fault):
-    """Close connections: with a close frame, or abruptly without one."""
+    """Close connections: with a close frame, or abruptly, when frames on the way may be lost."""
 
     route: str = ""
     """Only connections of this route (``public``); empty for all."""

@@ -1,8 +1,8 @@
 """The one latent price per symbol that every venue follows, with its volatility and activity.
 
-Returns have a common factor, volatility that comes in regimes and drifts slowly in between, rare jumps and a
-slight trend. Draws depend on seed, minute and symbol alone, so a symbol's path is the same whoever else is
-simulated.
+Returns have a common factor, volatility that comes in regimes and drifts slowly in between, rare jumps, and a
+slight drift with the pressure of orders, which venues see in their flow. Draws depend on seed, minute and symbol
+alone, so a symbol's path is the same whoever else is simulated.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ REGIME_STEP = np.array([[0.988, 0.012, 0.0], [0.006, 0.990, 0.004], [0.0, 0.025,
 LOG_VOLATILITY_SD = 0.35
 LOG_VOLATILITY_MEMORY = 0.993
 """Per minute; a half-life of 99 minutes."""
-TREND_SD = 0.06
-"""Trend per minute in units of the minute's standard deviation: 3 to 4 % of the variance of ten minutes."""
-TREND_MEMORY = 0.9
+PRESSURE_MEMORY = 0.5 ** (SLOT_US / 1e6 / 120.0)
+"""Buying or selling pressure has a half-life of two minutes, and a standard deviation of 1."""
+PRESSURE_DRIFT = 0.014
+"""Drift per slot and unit of pressure, in standard deviations of a slot: about 8 % of a minute's variance."""
 JUMPS_PER_DAY = 3.0
 JUMP_SD = 12.0
 """In units of the standard deviation of one second."""
@@ -49,6 +50,8 @@ class LatentMinute:
 
     log_price: Floats
     """At the end of each of the 600 slots."""
+    pressure: Floats
+    """Excess of buyers, per slot; positive moves the price up."""
     sigma: float
     """Standard deviation of the log return of one second."""
     activity: float
@@ -61,7 +64,7 @@ class Latent:
     def __init__(self, seed: int, start_us: int) -> None:
         self._seed = seed
         self._minute = start_us // MINUTE_US
-        self._trend = dict.fromkeys(SYMBOLS, 0.0)
+        self._pressure = dict.fromkeys(SYMBOLS, 0.0)
         self._log_price = {symbol: float(np.log(CHARACTERS[symbol].price)) for symbol in SYMBOLS}
         world = np.random.default_rng([seed, self._minute, _START])
         self._regime = int(world.choice(3, p=[0.3, 0.6, 0.1]))
@@ -92,17 +95,23 @@ class Latent:
         multiplier = regime * float(np.exp(slow))
         slot_sigma = character.volatility * multiplier / SLOTS_PER_YEAR**0.5
 
-        trend = TREND_MEMORY * self._trend[symbol]
-        trend += TREND_SD * float(np.sqrt(1 - TREND_MEMORY**2) * random.standard_normal())
-        self._trend[symbol] = trend
+        shocks = (1 - PRESSURE_MEMORY**2) ** 0.5 * random.standard_normal(SLOTS)
+        pressure = autoregression(self._pressure[symbol], PRESSURE_MEMORY, shocks)
+        self._pressure[symbol] = float(pressure[-1])
 
         own = random.standard_normal(SLOTS)
         share = character.market_share
         steps = slot_sigma * (share**0.5 * factor + (1 - share) ** 0.5 * own)
-        steps += trend * slot_sigma * SLOTS**0.5 / SLOTS
+        steps += PRESSURE_DRIFT * slot_sigma * pressure
         jumps = random.random(SLOTS) < JUMPS_PER_DAY / (1_440 * SLOTS)
         if jumps.any():
             steps[jumps] += JUMP_SD * slot_sigma * 10**0.5 * random.standard_normal(int(jumps.sum()))
         path = self._log_price[symbol] + np.cumsum(steps)
         self._log_price[symbol] = float(path[-1])
-        return LatentMinute(path, slot_sigma * 10**0.5, multiplier * diurnal)
+        return LatentMinute(path, pressure, slot_sigma * 10**0.5, multiplier * diurnal)
+
+
+def autoregression(start: float, memory: float, shocks: Floats) -> Floats:
+    """``x[i] = memory * x[i - 1] + shocks[i]`` as one weighted cumulative sum, for ``memory`` near 1."""
+    powers = memory ** np.arange(1, shocks.size + 1)
+    return powers * (start + np.cumsum(shocks / powers))

@@ -14,7 +14,7 @@ from orderflow_streaming.markets import SYMBOLS
 from orderflow_streaming.simulator import book
 from orderflow_streaming.simulator.candles import Rolling
 from orderflow_streaming.simulator.flow import Arrivals
-from orderflow_streaming.simulator.latent import MINUTE_US, SLOT_US, SLOTS, Latent, LatentMinute
+from orderflow_streaming.simulator.latent import MINUTE_US, SLOT_US, SLOTS, Latent, LatentMinute, autoregression
 from orderflow_streaming.simulator.perpetual import Perpetual
 from orderflow_streaming.simulator.records import Books, Minute, Touches, Trades
 from orderflow_streaming.simulator.symbols import CHARACTERS, Character
@@ -67,6 +67,8 @@ class Market:
             for symbol in symbols
             if symbol in venue.listings
         ]
+        if not self._desks:
+            raise ValueError("no symbol to simulate: the venues list none of those asked for.")
 
     def minute(self) -> list[Minute]:
         """The next minute of every listing."""
@@ -131,7 +133,7 @@ class _Desk:
         old = self._basis
         self._basis = BASIS_MEMORY * old
         self._basis += 1e-4 * self.venue.basis_bps * (1 - BASIS_MEMORY**2) ** 0.5 * float(random.standard_normal())
-        noise = _autoregression(
+        noise = autoregression(
             self._noise,
             NOISE_MEMORY,
             1e-4 * self.venue.noise_bps * (1 - NOISE_MEMORY**2) ** 0.5 * random.standard_normal(SLOTS),
@@ -168,6 +170,7 @@ class _Desk:
             level=level.tolist(),
             lots=np.maximum(1, np.rint(sizes)).astype(np.int64).tolist(),
             fair=ticks.tolist(),
+            pressure=latent.pressure.tolist(),
             reach=reach,
             typical_order=median_order,
             typical_level=LEVEL_OF_ORDER * median_order,
@@ -218,9 +221,3 @@ def _distinct(seconds: Floats) -> list[int]:
     spread = (seconds / 60.0 * (MINUTE_US - count)).astype(np.int64) + np.arange(count)
     result: list[int] = spread.tolist()
     return result
-
-
-def _autoregression(start: float, memory: float, shocks: Floats) -> Floats:
-    """``x[i] = memory * x[i - 1] + shocks[i]``, as one weighted cumulative sum; stable over 600 steps."""
-    powers = memory ** np.arange(1, shocks.size + 1)
-    return powers * (start + np.cumsum(shocks / powers))

@@ -27,7 +27,7 @@ BASIS_SECONDS = 30
 """Moving average of mid - index in the mark price."""
 SETTLE_MINUTES = 60
 """Index average that would settle the contract."""
-OPEN_INTEREST_SD = 0.0004
+OPEN_INTEREST_SD = 0.001
 """Of its logarithm, per minute."""
 OPEN_INTEREST_PULL = 0.0005
 """Per minute, back to the normal level."""

@@ -217,10 +217,13 @@ class Simulator:
     async def _socket(self, dialect: Dialect, route: str, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False)
         await socket.prepare(request)
-        assert isinstance(request.transport, asyncio.Transport)
+        if not isinstance(request.transport, asyncio.Transport):
+            return socket
         self._numbers += 1
         connection = Connection(self._numbers, dialect, route, socket, request.transport)
-        connection.subscribe(list(dialect.opened(request.query)))
+        asked, refused = dialect.opened(request.query), self.faults.refused()
+        connection.subscribe([topic for topic in asked if topic not in refused])
+        self.faults.refuse(asked)
         self._connections.append(connection)
         self.log.event(connection.number, self.clock.position_us, f"open {dialect.venue.name} {route}")
         heartbeat = asyncio.create_task(connection.heartbeat())
@@ -234,8 +237,6 @@ class Simulator:
                     await socket.close(code=1008, message=b"Too many requests")
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._answer(connection, message.data)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
         finally:
             heartbeat.cancel()
             self._connections.remove(connection)
@@ -244,13 +245,11 @@ class Simulator:
 
     async def _answer(self, connection: Connection, data: str | bytes) -> None:
         message = data.encode() if isinstance(data, str) else data
-        refused = self.faults.refused()
-        answer = connection.dialect.answer(message, list(connection.topics), refused)
-        if refused and not answer.add:
-            self.faults.refuse(topic for topic in refused if topic.encode() in message)
+        answer = connection.dialect.answer(message, list(connection.topics), self.faults.refused())
+        self.faults.refuse(answer.refused)
         await asyncio.sleep(self.faults.ack_delay())
         if answer.body:
-            await socket_text(connection, answer.body)
+            await _say(connection, answer.body)
         connection.unsubscribe(list(answer.remove))
         if answer.add:
             connection.subscribe(list(answer.add))
@@ -314,7 +313,7 @@ class Simulator:
         )
 
 
-async def socket_text(connection: Connection, body: bytes) -> None:
+async def _say(connection: Connection, body: bytes) -> None:
     """A control message to the client; the socket may be gone by now."""
     if connection.open:
         await connection.socket.send_frame(body, WSMsgType.TEXT)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.dialects.binance_request import RefusedError, Request
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer
 from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.records import Candle
@@ -22,70 +23,6 @@ from orderflow_streaming.simulator.venue import Listing, Venue
 ROOT = "/fapi/v1/"
 _DEPTH_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1_000: 20}
 _INTEREST = "0.00010000"
-
-
-class _RefusedError(Exception):
-    """A request the exchange answers with status 400."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.body = {"code": code, "msg": text}
-
-
-class _Request:
-    """One request and what may be asked of it."""
-
-    def __init__(
-        self,
-        venue: Venue,
-        query: Mapping[str, str],
-        history: Mapping[str, History],
-        now_us: int,
-        update_id: Callable[[int], int],
-    ) -> None:
-        self.venue, self.query, self.now_us, self.update_id = venue, query, now_us, update_id
-        self._history = history
-
-    @property
-    def listed(self) -> list[Listing]:
-        return [self.venue.listings[symbol] for symbol in self._history]
-
-    def listing(self) -> Listing:
-        name = self.query.get("symbol", "")
-        if not name:
-            raise _RefusedError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
-        for listing in self.listed:
-            if listing.venue_symbol == name.upper():
-                return listing
-        raise _RefusedError(-1121, "Invalid symbol.")
-
-    def asked(self) -> list[Listing]:
-        """The one symbol asked for, or all."""
-        return [self.listing()] if self.query.get("symbol") else self.listed
-
-    def history(self, listing: Listing) -> History:
-        return self._history[listing.symbol]
-
-    def number(self, name: str) -> int | None:
-        text = self.query.get(name)
-        if text is None:
-            return None
-        if not text.lstrip("-").isdigit():
-            raise _RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
-        return int(text)
-
-    def limit(self, default: int, most: int) -> int:
-        limit = self.number("limit")
-        if limit is not None and limit <= 0:
-            raise _RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
-        return min(most, limit or default)
-
-    def period(self) -> tuple[int, int]:
-        """``startTime`` and ``endTime`` in milliseconds, both included; open ends are far away."""
-        start, end = self.number("startTime"), self.number("endTime")
-        if start is not None and end is not None and start > end:
-            raise _RefusedError(-1023, "Start time is greater than end time.")
-        return (0 if start is None else start), (2**62 if end is None else end)
 
 
 def answer(
@@ -104,8 +41,8 @@ def answer(
     if method != "GET":
         return RestAnswer(405, _json({"code": -1000, "msg": f"Request method '{method}' not supported"}))
     try:
-        body, weight = endpoint(_Request(venue, query, history, now_us, update_id))
-    except _RefusedError as refused:
+        body, weight = endpoint(Request(venue, query, history, now_us, update_id))
+    except RefusedError as refused:
         return RestAnswer(400, _json(refused.body))
     return RestAnswer(200, _json(body), weight)
 
@@ -128,15 +65,15 @@ def _json(body: Any) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _ping(request: _Request) -> tuple[Any, int]:
+def _ping(request: Request) -> tuple[Any, int]:
     return {}, 1
 
 
-def _time(request: _Request) -> tuple[Any, int]:
+def _time(request: Request) -> tuple[Any, int]:
     return {"serverTime": request.now_us // 1_000}, 1
 
 
-def _exchange_info(request: _Request) -> tuple[Any, int]:
+def _exchange_info(request: Request) -> tuple[Any, int]:
     body = {
         "timezone": "UTC",
         "serverTime": request.now_us // 1_000,
@@ -200,7 +137,7 @@ def _contract(listing: Listing) -> dict[str, Any]:
     }
 
 
-def _funding_info(request: _Request) -> tuple[Any, int]:
+def _funding_info(request: Request) -> tuple[Any, int]:
     """Only contracts whose interval is not the usual eight hours, as on the exchange."""
     body = [
         {
@@ -216,11 +153,11 @@ def _funding_info(request: _Request) -> tuple[Any, int]:
     return body, 0
 
 
-def _depth(request: _Request) -> tuple[Any, int]:
+def _depth(request: Request) -> tuple[Any, int]:
     listing = request.listing()
     limit = request.number("limit") or 500
     if limit not in _DEPTH_LIMITS:
-        raise _RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
+        raise RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
     books = request.history(listing).minute(request.now_us).books
     row = int(np.searchsorted(books.push_us, request.now_us, side="right")) - 1
 
@@ -239,14 +176,14 @@ def _depth(request: _Request) -> tuple[Any, int]:
     return body, _DEPTH_LIMITS[limit]
 
 
-def _open_interest(request: _Request) -> tuple[Any, int]:
+def _open_interest(request: Request) -> tuple[Any, int]:
     listing = request.listing()
     state = request.history(listing).second(request.now_us)
     amount = decimal(state.open_interest, listing.lot_places)
     return {"symbol": listing.venue_symbol, "openInterest": amount, "time": state.when_us // 1_000}, 1
 
 
-def _premium_index(request: _Request) -> tuple[Any, int]:
+def _premium_index(request: Request) -> tuple[Any, int]:
     rows = []
     for listing in request.asked():
         state = request.history(listing).second(request.now_us)
@@ -265,10 +202,10 @@ def _premium_index(request: _Request) -> tuple[Any, int]:
     return (rows[0], 1) if request.query.get("symbol") else (rows, 10)
 
 
-def _klines(request: _Request) -> tuple[Any, int]:
+def _klines(request: Request) -> tuple[Any, int]:
     listing = request.listing()
     if request.query.get("interval") != "1m":
-        raise _RefusedError(-1120, "Invalid interval.")
+        raise RefusedError(-1120, "Invalid interval.")
     start, end = request.period()
     limit = request.limit(500, 1_500)
     found = [
@@ -295,7 +232,7 @@ def _kline(past: Candle, listing: Listing) -> list[Any]:
     ]
 
 
-def _agg_trades(request: _Request) -> tuple[Any, int]:
+def _agg_trades(request: Request) -> tuple[Any, int]:
     """From an id, or from a time; otherwise the latest."""
     listing = request.listing()
     trades = request.history(listing).trades(request.now_us)
@@ -322,7 +259,7 @@ def _agg_trades(request: _Request) -> tuple[Any, int]:
     ], 20
 
 
-def _funding_rate(request: _Request) -> tuple[Any, int]:
+def _funding_rate(request: Request) -> tuple[Any, int]:
     start, end = request.period()
     rows: list[dict[str, Any]] = [
         {
@@ -340,7 +277,7 @@ def _funding_rate(request: _Request) -> tuple[Any, int]:
     return (rows[:limit] if request.query.get("startTime") else rows[-limit:]), 0
 
 
-def _ticker(request: _Request) -> tuple[Any, int]:
+def _ticker(request: Request) -> tuple[Any, int]:
     rows = []
     for listing in request.asked():
         sums = request.history(listing).window(request.now_us)
@@ -370,7 +307,7 @@ def _ticker(request: _Request) -> tuple[Any, int]:
     return (rows[0], 1) if request.query.get("symbol") else (rows, 40)
 
 
-def _book_ticker(request: _Request) -> tuple[Any, int]:
+def _book_ticker(request: Request) -> tuple[Any, int]:
     rows = []
     for listing in request.asked():
         minute = request.history(listing).minute(request.now_us)
@@ -398,7 +335,7 @@ def _book_ticker(request: _Request) -> tuple[Any, int]:
     return (rows[0], 2) if request.query.get("symbol") else (rows, 5)
 
 
-_ENDPOINTS: dict[str, Callable[[_Request], tuple[Any, int]]] = {
+_ENDPOINTS: dict[str, Callable[[Request], tuple[Any, int]]] = {
     "ping": _ping,
     "time": _time,
     "exchangeInfo": _exchange_info,

@@ -30,6 +30,8 @@ class Answer:
     body: bytes = b""
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
+    refused: Sequence[str] = ()
+    """Topics a fault made the answer refuse."""
 
 
 @dataclass(frozen=True, slots=True)
