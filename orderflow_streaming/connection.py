@@ -37,7 +37,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _MAX_FRAME_BYTES = 8 << 20
 _QUEUED_FRAMES = 4096
 
-Interrupted = Callable[[Subscription, int, int], None]
+Interrupted = Callable[["Connection", Subscription, int, int], None]
 
 
 class ConnectionLostError(Exception):
@@ -53,10 +53,10 @@ class Connection:
         socket: Socket,
         inbox: Inbox,
         *,
-        interrupted: Interrupted = lambda subscription, lost_us, back_us: None,
+        interrupted: Interrupted = lambda connection, subscription, lost_us, back_us: None,
         tick_s: float = 1.0,
     ) -> None:
-        """``interrupted`` hears of each subscription that brings data again after a lost connection."""
+        """``interrupted`` hears of each subscription that brings data again, with the receive times around the hole."""
         self.exchange, self.socket, self.inbox = exchange, socket, inbox
         self.interrupted = interrupted
         self.tick_s = tick_s
@@ -228,7 +228,7 @@ class Session:
             pending.raw.append(frame)
             subscription.messages += 1
             if subscription.interrupted_us:
-                owner.interrupted(subscription, subscription.interrupted_us, now)
+                owner.interrupted(owner, subscription, subscription.interrupted_us, now)
                 subscription.interrupted_us = 0
             subscription.last_us = now
             if not reading.is_set():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -56,19 +56,24 @@ class Inbox:
         limit: int = 500_000,
         overflow: Literal["drop_books", "wait"] = "drop_books",
         synced: Callable[[int], None] = lambda frames: None,
+        overflowed: Callable[[str, str, int, int], None] = lambda market, channel, first_us, last_us: None,
     ) -> None:
+        """``synced`` hears how many frames came onto the disk; ``overflowed`` which were dropped, and from when to
+        when, once the disk works again."""
         self._journal = journal
         self._limit = limit
         self._overflow = overflow
-        self._synced = synced
+        self._synced, self._overflowed = synced, overflowed
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: dict[tuple[str, str], Pending] = {}
         self._unsynced: list[Batch] = []
+        self._syncing = asyncio.Lock()
         self.open = asyncio.Event()
         """Cleared while reading has to wait."""
         self.open.set()
         self.dropped: Counter[tuple[str, str]] = Counter()
         """Frames the overflow rule dropped, by market and channel."""
+        self._holes: dict[tuple[str, str], tuple[int, int]] = {}
         self.sync_errors = 0
 
     def pending(self, market: str, channel: str, *, droppable: bool = False) -> Pending:
@@ -91,6 +96,10 @@ class Inbox:
 
     async def sync(self, check_s: float = 0.2) -> bool:
         """Move everything to the journal; False where the disk refused and the frames are still here."""
+        async with self._syncing:
+            return await self._sync(check_s)
+
+    async def _sync(self, check_s: float) -> bool:
         self._unsynced += [pending.take() for pending in self._pending.values() if pending.raw]
         if not self._unsynced:
             return True
@@ -110,6 +119,9 @@ class Inbox:
         self._unsynced = []
         self.open.set()
         self._synced(frames)
+        for (market, channel), (first_us, last_us) in self._holes.items():
+            self._overflowed(market, channel, first_us, last_us)
+        self._holes = {}
         return True
 
     def close(self) -> None:
@@ -124,11 +136,11 @@ class Inbox:
             return
         if self._overflow == "drop_books":
             for pending in self._pending.values():
-                if pending.droppable and excess > 0:
-                    dropped = min(excess, len(pending.raw))
+                dropped = min(excess, len(pending.raw)) if pending.droppable else 0
+                if dropped > 0:
+                    self._count(pending.market, pending.channel, pending.received[:dropped])
                     del pending.received[:dropped], pending.raw[:dropped]
                     excess -= dropped
-                    self._count(pending.market, pending.channel, dropped)
         if excess > 0:
             self.open.clear()
 
@@ -140,14 +152,15 @@ class Inbox:
             pending = self._pending[batch.market, batch.channel]
             if excess > 0 and pending.droppable and self._overflow == "drop_books":
                 excess -= batch.frames.num_rows
-                self._count(batch.market, batch.channel, batch.frames.num_rows)
+                self._count(batch.market, batch.channel, batch.frames["received_at"].cast(pa.int64()).to_pylist())
             else:
                 kept.append(batch)
         self._unsynced = kept
         self._limit_pending()
 
-    def _count(self, market: str, channel: str, frames: int) -> None:
-        if frames:
-            if not self.dropped[market, channel]:
-                log.error("%s %s: book snapshots are dropped, the disk is too slow", market, channel)
-            self.dropped[market, channel] += frames
+    def _count(self, market: str, channel: str, received: Sequence[int]) -> None:
+        if not self.dropped[market, channel]:
+            log.error("%s %s: book snapshots are dropped, the disk is too slow", market, channel)
+        self.dropped[market, channel] += len(received)
+        first_us, _ = self._holes.get((market, channel), (received[0], 0))
+        self._holes[market, channel] = first_us, received[-1]

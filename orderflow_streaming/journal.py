@@ -115,7 +115,8 @@ class Journal:
         for segment in self.segments():
             path = self._path(segment)
             whole = segment < stored.segment or (segment == stored.segment and stored.offset >= path.stat().st_size)
-            if whole and segment != self._end.segment and time.time() - path.stat().st_mtime >= keep_hours * 3600:
+            active = segment == self._end.segment and self._file is not None
+            if whole and not active and time.time() - path.stat().st_mtime >= keep_hours * 3600:
                 path.unlink()
                 deleted += 1
         return deleted

@@ -20,7 +20,7 @@ from orderflow_streaming import rules
 from orderflow_streaming.gaps import Gap, gap_rows, sequence_gaps
 from orderflow_streaming.journal import Position
 from orderflow_streaming.projection import staged
-from orderflow_streaming.schema import OPERATIONS, STREAMS, Stream
+from orderflow_streaming.schema import JOURNAL_MARK, OPERATIONS, STREAMS, Stream
 from orderflow_streaming.series import (
     IDENTITY_NAMES,
     NOTHING_SEEN,
@@ -106,11 +106,6 @@ class Storage:
         self._last_ids = {
             name: cursor.execute(f'SELECT coalesce(max(id), 0) FROM "{name}"').fetchall()[0][0] for name in STREAMS
         }
-
-    def mark(self) -> Position:
-        """How far the journal is stored."""
-        rows = self._cursor.execute('SELECT segment, "offset" FROM ops.journal_mark').fetchall()
-        return Position(*rows[0]) if rows else Position(0, 0)
 
     def store(
         self,
@@ -329,6 +324,17 @@ class Storage:
         ).fetchall()
         if not changed:
             self._cursor.execute("INSERT INTO ops.journal_mark VALUES (?, ?, ?)", values)
+
+
+def stored_mark(engine: Engine) -> Position:
+    """How far the journal is stored; the beginning in a new store."""
+    engine.ensure(JOURNAL_MARK)
+    cursor = engine.cursor()
+    try:
+        rows = cursor.execute('SELECT segment, "offset" FROM ops.journal_mark').fetchall()
+    finally:
+        cursor.close()
+    return Position(*rows[0]) if rows else Position(0, 0)
 
 
 def market_of(identity: Identity) -> str:

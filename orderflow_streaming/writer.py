@@ -23,7 +23,7 @@ from orderflow_streaming.journal import Block, Journal, Position
 from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.schema import QUARANTINE, STREAMS
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import Consecutive, Storage, Stored, Tally
+from orderflow_streaming.storing import Consecutive, Storage, Stored, Tally, stored_mark
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Writer:
         cursor = engine.cursor()
         self.storage = Storage(engine, cursor, consecutive())
         self._normalizer = Normalizer(cursor, "ops.instruments")
-        self._mark = self.storage.mark()
+        self._mark = stored_mark(engine)
         self._gaps: deque[Gap] = deque()
         self._wake = threading.Condition()
         self._synced = self._stored = 0
@@ -136,6 +136,10 @@ class Writer:
         frames = self._drain()
         self._synced = self._stored = 0
         return frames
+
+    def prune(self) -> None:
+        """Delete segments of the journal that are stored and kept long enough."""
+        self._journal.prune(self._mark, self._keep_hours)
 
     def start(self) -> None:
         self._thread.start()
@@ -224,7 +228,7 @@ class Writer:
         for _ in gaps:
             self._gaps.popleft()
         self._mark = mark
-        self._journal.prune(mark, self._keep_hours)
+        self.prune()
         frames = sum(block.batch.frames.num_rows for block in blocks)
         self._stored += frames
         totals = self.totals

@@ -53,7 +53,7 @@ async def connected(
 
 
 class _Interruptions(list):
-    def append_call(self, subscription: Subscription, lost_us: int, back_us: int) -> None:
+    def append_call(self, connection: Connection, subscription: Subscription, lost_us: int, back_us: int) -> None:
         self.append((subscription.topic.name, lost_us, back_us))
 
 

@@ -1,0 +1,19 @@
+"""``orderflow-stream flush``: store now what was read so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orderflow_streaming.control import ask
+
+
+@click.command("flush")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the database.  [default: data]")
+def command(data_dir: Path | None) -> None:
+    """Have the running daemon store everything it has read. Exit code 5 where none runs."""
+    answer = ask("flush", "write", data_dir=data_dir)
+    if not answer["stored"]:
+        raise click.ClickException(f"not everything could be stored; {answer['pending']} frames wait. See the log.")
+    click.echo("Stored.")

@@ -1,0 +1,88 @@
+"""``orderflow-stream run``: collect until stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orderflow_streaming import log
+from orderflow_streaming.collector import NoMarketReachedError, StoreBrokenError
+from orderflow_streaming.daemon import Daemon, Report
+from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, UNREACHABLE, CommandError
+from orderflow_streaming.markets import UnknownNameError
+from orderflow_streaming.settings import SettingsError, load
+from orderflow_streaming.store import StoreError, StoreLockedError
+from orderflow_streaming.store.endpoint import database_path
+from orderflow_streaming.store.server import PortInUseError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
+
+
+@click.command("run")
+@click.option("--config", "-c", type=_FILE, help="Settings file.  [default: streaming_config.json]")
+@click.option("--symbols", "-s", help="Separated by commas.  [default: all]")
+@click.option("--markets", "-m", help="Separated by commas, such as binance_futures.")
+@click.option("--streams", "stream_types", help="Separated by commas, such as trades,prices.  [default: all]")
+@click.option("--data-dir", type=_FOLDER, help="Folder of the database.  [default: data]")
+@click.option("--simulator", "simulator_url", metavar="URL", help="Collect a simulator instead of the venues.")
+@click.option("--port", "store_port", type=int, help="Port of the store on loopback.  [default: 8815]")
+@click.option("--flush-interval", "flush_interval_seconds", type=float, help="Seconds between flushes.  [default: 5]")
+@click.option("--log-level", type=_LEVELS, help="[default: INFO]")
+def command(config: Path | None, **flags: Any) -> None:
+    """Collect the configured markets into DuckDB and serve the store, until Ctrl-C or `orderflow-stream stop`."""
+    daemon = _opened(config, flags)
+    try:
+        report = daemon.run(started=lambda: click.echo(_banner(daemon)))
+    except NoMarketReachedError as error:
+        raise CommandError(str(error), UNREACHABLE) from error
+    except StoreBrokenError as error:
+        raise click.ClickException(f"the store cannot go on: {error} Start again: what is synced is kept.") from error
+    click.echo(_closing(report))
+
+
+def _opened(config: Path | None, flags: dict[str, Any]) -> Daemon:
+    try:
+        settings, notice = load(config, flags=flags)
+        log.configure(settings.log_level)
+        if notice:
+            click.echo(notice)
+        return Daemon(settings)
+    except (SettingsError, UnknownNameError, PortInUseError) as error:
+        raise CommandError(str(error), CONFIGURATION) from error
+    except StoreLockedError as error:
+        raise CommandError(str(error), LOCKED) from error
+    except (StoreError, OSError) as error:
+        raise CommandError(f"the data folder cannot be used: {error}", CONFIGURATION) from error
+
+
+def _banner(daemon: Daemon) -> str:
+    settings = daemon.settings
+    streams = sum(len(plan.streams) for plan in daemon.plans) * len(settings.symbols)
+    source = f" from the simulator at {settings.simulator_url}" if settings.simulator_url else ""
+    return "\n".join(
+        (
+            f"Collecting {', '.join(settings.markets)}{source}",
+            f"  symbols   {', '.join(settings.symbols)}",
+            *(f"  streams   {plan.exchange.market.name}: {', '.join(plan.streams)}" for plan in daemon.plans),
+            f"  {len(settings.symbols)} symbols x {len(settings.markets)} markets = {streams} streams",
+            f"  database  {database_path(settings.data_dir)}",
+            f"  store     {daemon.address}",
+        )
+    )
+
+
+def _closing(report: Report) -> str:
+    hours = report.uptime_s / 3600
+    return "\n".join(
+        (
+            f"Collection report: {hours:.2f} hours",
+            f"  tables      {report.filled} of {report.expected} filled, {report.rows:,} rows",
+            f"  this run    {report.stored:,} rows stored, {report.duplicates:,} repeated, "
+            f"{report.rejected:,} rejected",
+            f"  connection  {report.reconnects:,} reconnects, {report.gaps:,} gaps",
+        )
+    )

@@ -1,0 +1,75 @@
+"""What no socket brings is asked for over REST, evenly spread over time; answers become frames."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from orderflow_streaming.exchanges.protocol import Exchange, Poll, rest_frame
+from orderflow_streaming.inbox import Inbox, Pending
+from orderflow_streaming.rest import RestClient, RestError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Polled:
+    """A poll and what came of it; ``last_us`` is the receive time of the last answer, UTC microseconds."""
+
+    poll: Poll
+    streams: tuple[str, ...]
+    pending: Pending
+    messages: int = 0
+    last_us: int = 0
+    failures: int = 0
+    """In a row."""
+    reason: str = ""
+
+
+class Polls:
+    """The polls of one market."""
+
+    def __init__(self, exchange: Exchange, polls: tuple[Poll, ...], client: RestClient, inbox: Inbox) -> None:
+        self.exchange = exchange
+        self._client = client
+        self.polled = [
+            Polled(
+                poll,
+                tuple(rows.kind for rows in exchange.channels[poll.channel].rows),
+                inbox.pending(exchange.market.name, poll.channel),
+            )
+            for poll in polls
+        ]
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for number, polled in enumerate(self.polled):
+                offset = polled.poll.interval_s * number / len(self.polled)
+                tasks.create_task(self._repeat(polled, offset))
+
+    async def _repeat(self, polled: Polled, offset_s: float) -> None:
+        due = time.monotonic() + offset_s
+        while True:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await self._ask(polled)
+            due = max(due + polled.poll.interval_s, time.monotonic())
+
+    async def _ask(self, polled: Polled) -> None:
+        poll = polled.poll
+        try:
+            body = await self._client.get(poll.path, poll.weight)
+        except RestError as error:
+            polled.failures += 1
+            polled.reason = str(error)
+            if polled.failures == 1:
+                log.warning("%s: %s", self.exchange.market.name, error)
+            return
+        if polled.failures:
+            log.info("%s: GET %s answers again", self.exchange.market.name, poll.path)
+        polled.failures, polled.reason = 0, ""
+        polled.messages += 1
+        polled.last_us = time.time_ns() // 1000
+        polled.pending.add(polled.last_us, rest_frame(poll.path, body))

@@ -1,0 +1,79 @@
+"""REST of one venue, below half of what it allows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+import aiohttp
+
+from orderflow_streaming.exchanges.protocol import Limits
+
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+_MINUTE_S = 60.0
+_LOCKED_OUT = (418, 429)
+_SHORTEST_BAN_S = 60.0
+
+
+class RestError(Exception):
+    """A REST request brought no answer that can be used; the message says why, in one line."""
+
+
+class RestClient:
+    """Requests paths of one venue. Waits for its share of the weight, and stays away as long as it is told to."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, limits: Limits) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._limits = limits
+        self._spent: deque[tuple[float, int]] = deque()
+        self._away_until = 0.0
+        self.used_weight: int | None = None
+        """Weight used in this minute, as the venue counts it."""
+
+    @property
+    def away_s(self) -> float:
+        """Seconds for which no request is made, because the venue asked for it or half of its limit is used."""
+        return max(0.0, self._away_until - time.monotonic())
+
+    async def get(self, path: str, weight: int = 1) -> bytes:
+        """Body of the answer to GET ``path``; raises :class:`RestError`."""
+        await self._share(weight)
+        if self.away_s:
+            raise RestError(f"no request for {self.away_s:.0f} s, as the venue demands")
+        self._spent.append((time.monotonic(), weight))
+        try:
+            async with self._session.get(self._base_url + path, timeout=TIMEOUT) as answer:
+                body = await answer.read()
+                self._take_note(answer)
+        except TimeoutError as error:
+            raise RestError(f"GET {path}: no answer within {TIMEOUT.total:g} s") from error
+        except aiohttp.ClientError as error:
+            raise RestError(
+                f"GET {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            ) from error
+        if answer.status != 200:
+            raise RestError(f"GET {path}: {answer.status} {body[:200].decode(errors='replace')}")
+        return body
+
+    async def _share(self, weight: int) -> None:
+        """Wait until ``weight`` fits into half of the limit, counting the last minute."""
+        while True:
+            now = time.monotonic()
+            while self._spent and now - self._spent[0][0] >= _MINUTE_S:
+                self._spent.popleft()
+            spent = sum(part for _, part in self._spent)
+            if not spent or spent + weight <= self._limits.rest_weight_per_min / 2:
+                return
+            await asyncio.sleep(_MINUTE_S - (now - self._spent[0][0]))
+
+    def _take_note(self, answer: aiohttp.ClientResponse) -> None:
+        if answer.status in _LOCKED_OUT:
+            told = answer.headers.get("Retry-After", "")
+            self._away_until = time.monotonic() + (float(told) if told.isdigit() else _SHORTEST_BAN_S)
+        used = answer.headers.get(self._limits.used_weight_header, "") if self._limits.used_weight_header else ""
+        if used.isdigit():
+            self.used_weight = int(used)
+            if self.used_weight > self._limits.rest_weight_per_min / 2:
+                self._away_until = max(self._away_until, time.monotonic() + _MINUTE_S - time.time() % _MINUTE_S)
