@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,12 @@ from orderflow_assets.forecasting.frame import Frame
 from orderflow_assets.forecasting.issue import Issued
 from orderflow_assets.forecasting.tables import FORECASTS
 from orderflow_assets.forecasting.train import HeldOut, Trained
-from orderflow_assets.plots import _figure, _markdown
+from orderflow_assets.plots import MAX_BYTES
 from orderflow_streaming.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _BEFORE = 48
 """Bars shown before a forecast."""
@@ -60,7 +63,7 @@ def held_out(frame: Frame, trained: Sequence[Trained]) -> str | None:
     judged = [result for result in trained if result.held_out is not None]
     if not judged:
         return None
-    figure = _figure(2.6 * len(judged))
+    figure = _figure(2.4 * len(judged))
     for axes, result in zip(np.atleast_1d(figure.subplots(len(judged), 1)), judged, strict=True):
         assert result.held_out is not None
         if result.held_out.outcomes.shape[1] > 1:
@@ -101,7 +104,7 @@ def _all_origins(axes: Axes, frame: Frame, held: HeldOut) -> None:
     axes.plot(times, np.exp(held.outcomes[shown, 0]), color="black", linewidth=1, label="what happened")
     forecast = np.exp(held.anchor[shown] + held.deviations[shown, 0])
     axes.plot(times, forecast, color="tab:blue", linewidth=1, label="forecast")
-    axes.plot(times, np.exp(held.anchor[shown]), color="tab:gray", linewidth=0.6, linestyle="--", label="naive")
+    axes.plot(times, np.exp(held.anchor[shown]), color="tab:gray", linewidth=0.6, label="naive")
 
 
 def _fan(axes: Axes, times: np.ndarray, point: np.ndarray, bounds: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -118,3 +121,22 @@ def _column(rows: Any, name: str) -> np.ndarray:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, height), dpi=72, layout="constrained")
+
+
+def _markdown(figure: Figure, name: str) -> str | None:
+    """The figure in 64 colours, a third of the bytes of a full-colour one; None where even that is too large."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels.quantize(64).save(buffer, format="png", optimize=True)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f"![{name}](data:image/png;base64,{encoded})" if len(encoded) <= MAX_BYTES else None

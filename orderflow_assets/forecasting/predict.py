@@ -39,6 +39,10 @@ class Server:
         return self.fitted.spec.name if self.fitted else NAIVE
 
 
+NOBODY = Server(0, None, None, None)
+"""Naive, for an origin at which the model that serves has no answer."""
+
+
 def serving(registry: Registry, series: str, target: str) -> Server:
     """The champion, its stored model verified and loaded, or naive with the reason."""
     champion = registry.champion(series, target)
@@ -68,27 +72,26 @@ def forecast(frame: Frame, target: Target, server: Server, origins: list[int]) -
         errors = np.abs(outcomes[first:] - anchor[first:, None] - deviations) / scales[first:]
         return _Path(deviations, conformal.half_widths(errors, target.steps))
 
-    naive = path(np.zeros_like(outcomes[first:]))
+    refusals = [_refusal(frame, origin, anchor[origin]) for origin in origins]
     trained = path(_out_of_sample(frame, server, first)) if server.fitted else None
-    present = np.cumsum(~np.isnan(frame.price))
+    answered = [
+        trained is not None and bool(np.isfinite(trained.deviations[origin - first]).all()) for origin in origins
+    ]
+    naive = trained if trained and all(answered) else path(np.zeros_like(outcomes[first:]))
     made_at, rows = utc_now(), []
-    for origin in origins:
-        place = origin - first
-        refusal = _refusal(frame, origin, int(present[origin]), anchor[origin])
-        answered = trained is not None and not np.isnan(trained.deviations[place]).any()
-        used = trained if trained is not None and answered else naive
-        note = refusal or server.note or (None if answered else _silence(frame, server, origin))
+    for origin, refusal, has_answer in zip(origins, refusals, answered, strict=True):
+        used, by = (trained, server) if trained and has_answer else (naive, NOBODY)
+        note = refusal or server.note or (None if has_answer else _silence(frame, server, origin))
+        known = anchor[origin] if refusal is None else np.nan
         for column, step in enumerate(target.steps):
-            rows.append(
-                _row(frame, target, server if answered else Server(0, None, None, note), origin, step, made_at)
-                | _levels(
-                    anchor[origin] if refusal is None else np.nan,
-                    used.deviations[place, column],
-                    scales[origin, column],
-                    used.widths[place, column],
-                    note,
-                )
+            levels = _levels(
+                known,
+                used.deviations[origin - first, column],
+                scales[origin, column],
+                used.widths[origin - first, column],
+                note,
             )
+            rows.append(_row(frame, target, by, origin, step, made_at) | levels)
     return pa.Table.from_pylist(rows, FORECASTS.arrow_schema)
 
 
@@ -100,8 +103,9 @@ def _out_of_sample(frame: Frame, server: Server, first: int) -> np.ndarray:
     return deviations
 
 
-def _refusal(frame: Frame, origin: int, present: int, anchor: float) -> str | None:
+def _refusal(frame: Frame, origin: int, anchor: float) -> str | None:
     """Why there can be no forecast at all."""
+    present = np.count_nonzero(~np.isnan(frame.price[: origin + 1]))
     if present < MIN_BARS:
         return f"{present} bars known, {MIN_BARS} are needed"
     if np.isnan(frame.price[origin]):

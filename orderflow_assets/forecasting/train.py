@@ -140,7 +140,18 @@ def train(registry: Registry, frame: Frame, target: Target, spec: ModelSpec, pla
     except Exception as error:
         registry.fail(series, target.name, version, f"training failed: {error}", by)
         raise
-    return Trained(target.name, spec.name, version, judgement.reason, seconds, len(known), sha256, judgement, covered)
+    return Trained(
+        target.name,
+        spec.name,
+        version,
+        judgement.reason,
+        seconds,
+        rows=len(known) - known.missing,
+        sha256=sha256,
+        judgement=judgement,
+        coverage=covered,
+        held_out=held_out,
+    )
 
 
 def hold_out(fitted: Fitted, frame: Frame, origins: slice) -> HeldOut:
