@@ -33,12 +33,14 @@ class History:
     """One listing. ``now_us`` of every question must lie within the latest minute added, or the one before."""
 
     def __init__(self) -> None:
-        self._minutes: deque[Minute] = deque(maxlen=KEPT_TRADE_MINUTES)
+        self._minutes: deque[Minute] = deque(maxlen=2)
+        self._trades: deque[Trades] = deque(maxlen=KEPT_TRADE_MINUTES)
         self._candles: deque[Candle] = deque(maxlen=KEPT_CANDLES)
         self._settlements: deque[Settlement] = deque(maxlen=KEPT_SETTLEMENTS)
 
     def add(self, minute: Minute) -> None:
         self._minutes.append(minute)
+        self._trades.append(minute.trades)
         self._candles.append(minute.candle)
         if minute.seconds is not None and minute.seconds.settlement is not None:
             self._settlements.append(minute.seconds.settlement)
@@ -62,9 +64,8 @@ class History:
 
     def trades(self, now_us: int) -> Trades:
         """Those of the last three hours up to ``now_us``."""
-        parts = [minute.trades for minute in self._minutes]
         columns = [
-            np.concatenate([getattr(part, name) for part in parts])
+            np.concatenate([getattr(part, name) for part in self._trades])
             for name in ("when_us", "tick", "lots", "buy", "order_id", "first_id", "last_id")
         ]
         until = int(np.searchsorted(columns[0], now_us, side="right"))

@@ -202,20 +202,25 @@ async def test_history_waits_for_its_subscribers_and_loses_nothing(tmp_path: Pat
 
 
 async def test_a_slow_client_holds_the_clock_and_loses_nothing() -> None:
-    """Back-pressure: what does not fit the buffers is not made."""
-    async with running(start_us=None, history_hours=3.0, wait_for_subscribers=1) as venue:
-        async with venue.socket("public", "btcusdt@depth20@100ms") as client:
-            first = await receive(client)
-            await asyncio.sleep(1.5)
-            held = (await venue.status())["clock_us"]
-            await asyncio.sleep(1.0)
-            later = (await venue.status())["clock_us"]
-            assert later == held, "the clock must stand while the client does not read"
-            last = first["data"]["u"]
-            for _ in range(3_000):
-                data = (await receive(client))["data"]
-                assert data["pu"] == last
-                last = data["u"]
+    """Back-pressure: what does not fit the buffers waits."""
+    topic = "btcusdt@depth20@100ms"
+    async with (
+        running(start_us=None, history_hours=6.0, wait_for_subscribers=1) as venue,
+        venue.socket("public", topic) as client,
+    ):
+        last = (await receive(client))["data"]["u"]
+
+        async def held() -> bool:
+            before = (await venue.status())["clock_us"]
+            await asyncio.sleep(0.4)
+            return bool((await venue.status())["clock_us"] == before)
+
+        await until(held, 30)
+        assert (await venue.status())["mode"] == "history", "the present must not be reached unread"
+        for _ in range(3_000):
+            data = (await receive(client))["data"]
+            assert data["pu"] == last
+            last = data["u"]
 
 
 async def test_pings_come_and_silence_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +272,7 @@ async def test_the_clock_is_the_time_of_rest_and_runs_at_its_speed() -> None:
         await asyncio.sleep(0.5)
         _, second, _ = await venue.call("GET", "/binance_futures/fapi/v1/time")
         passed = time.monotonic() - began
-        assert (second["serverTime"] - first["serverTime"]) / 1_000 == pytest.approx(50 * passed, rel=0.35)
+        assert 15 * passed < (second["serverTime"] - first["serverTime"]) / 1_000 < 65 * passed
 
 
 async def test_skip_leaves_a_hole_in_the_numbers() -> None:
@@ -343,8 +348,9 @@ async def test_stall_is_silent_but_answers_pings() -> None:
     async with running() as venue, venue.socket("public", "btcusdt@bookTicker") as client:
         await receive(client)
         await venue.fault(fault="stall", seconds=1.2, route="public")
-        while not await silent(client, 0.3):
-            pass
+        async with asyncio.timeout(10):
+            while not await silent(client, 0.3):
+                pass
         await asyncio.wait_for(await client.ping(), 1)
         assert (await receive(client, 5))["stream"] == "btcusdt@bookTicker"
 
