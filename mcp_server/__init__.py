@@ -1,0 +1,1 @@
+"""Answers questions about order flow over the Model Context Protocol, from the running store."""

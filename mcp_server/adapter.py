@@ -1,0 +1,204 @@
+"""The only module that knows the MCP SDK: turns a selection of tools into a server, over stdio or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from io import TextIOWrapper
+from typing import Any
+
+import anyio
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import McpError
+from pydantic import AnyUrl
+
+from mcp_server import prompts, resources
+from mcp_server.calls import Calls
+from mcp_server.errors import ToolError
+from mcp_server.registry import Tool
+from mcp_server.results import encode
+
+WORKERS = 8
+"""Tools that run at once; further calls wait."""
+PROGRESS_EVERY_S = 5.0
+GRACE_S = 2.0
+"""How long past its own limit a call may take before it is abandoned."""
+
+INSTRUCTIONS = """\
+Order flow of crypto markets: quotes, books, trades, bars, features, signals, forecasts, all from the store of a \
+running collector. Every figure was measured or computed; where there are none, the answer is empty and `hint` says why.
+Start with price_latest, trade_flow_get or features_get for a market question, markets_list and tables_list for what \
+exists, streams_health and data_quality_get before trusting a figure. catalog_search finds a feature, signal, table \
+or tool by words, catalog_describe gives its definition and unit. sql_query reads anything else.
+Answers: `columns` and `rows`, newest first; columns equal in all rows are in `constants`; units are in `units`. \
+`meta.staleness_s` is the age of the newest row. `meta.truncated` with `meta.next_cursor`: call again with cursor.
+Times are UTC; bar_ts is the closing edge of a bar. side is the taker's. Symbols are BTCUSDT, markets binance_futures.
+An error has a code, a remedy and `retryable`."""
+
+_OUTPUT = {
+    "type": "object",
+    "properties": {"columns": {"type": "array"}, "rows": {"type": "array"}, "meta": {"type": "object"}},
+    "required": ["columns", "rows", "meta"],
+}
+
+Asgi = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
+
+
+def build(calls: Calls, version: str) -> Server:
+    """The server that shows and runs the tools of ``calls``."""
+    server: Server = Server("orderflow", version=version, instructions=INSTRUCTIONS)
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="tool")
+    listed = [_listed(tool) for tool in calls.selection.listed.values()]
+
+    @server.list_tools()
+    async def list_tools() -> list[types.Tool]:
+        return listed
+
+    @server.call_tool(validate_input=False)
+    async def call_tool(name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+        try:
+            tool = calls.listed(name)
+            _authorize(server, tool)
+            return _result(await _run(server, pool, calls, tool, arguments))
+        except ToolError as error:
+            return _result(error.to_dict(), failed=True)
+
+    @server.list_resources()
+    async def list_resources() -> list[types.Resource]:
+        return [
+            types.Resource(uri=AnyUrl(item.uri), name=item.name, description=item.description, mimeType=item.mime)
+            for item in resources.RESOURCES
+        ]
+
+    @server.list_resource_templates()
+    async def list_templates() -> list[types.ResourceTemplate]:
+        return [
+            types.ResourceTemplate(
+                uriTemplate=item.uri, name=item.name, description=item.description, mimeType=item.mime
+            )
+            for item in resources.TEMPLATES
+        ]
+
+    @server.read_resource()
+    async def read_resource(uri: AnyUrl) -> list[ReadResourceContents]:
+        try:
+            content = resources.read(str(uri), calls.selection.reachable)
+        except ToolError as error:
+            raise McpError(types.ErrorData(code=-32002, message=str(error))) from None
+        return [ReadResourceContents(content=encode(content), mime_type=resources.JSON)]
+
+    @server.list_prompts()
+    async def list_prompts() -> list[types.Prompt]:
+        return [
+            types.Prompt(
+                name=item.name,
+                description=item.description,
+                arguments=[
+                    types.PromptArgument(name=name, description=text, required=False)
+                    for name, text in item.arguments.items()
+                ],
+            )
+            for item in prompts.PROMPTS.values()
+        ]
+
+    @server.get_prompt()
+    async def get_prompt(name: str, arguments: dict[str, str] | None) -> types.GetPromptResult:
+        try:
+            text = prompts.write(name, arguments or {})
+        except ToolError as error:
+            raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from None
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=prompts.PROMPTS[name].description, messages=[message])
+
+    @server.completion()
+    async def complete(
+        reference: types.PromptReference | types.ResourceTemplateReference,
+        argument: types.CompletionArgument,
+        context: types.CompletionContext | None,
+    ) -> types.Completion:
+        values = [value for value in resources.choices(argument.name) if value.startswith(argument.value)]
+        return types.Completion(values=values[:100], total=len(values), hasMore=len(values) > 100)
+
+    return server
+
+
+async def serve_stdio(server: Server) -> None:
+    """Serve until stdin ends. Whatever else writes to standard output goes to stderr instead."""
+    sys.stdout.flush()
+    protocol = os.dup(1)
+    os.dup2(2, 1)
+    stdout = anyio.wrap_file(TextIOWrapper(os.fdopen(protocol, "wb"), encoding="utf-8"))
+    async with stdio_server(stdout=stdout) as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
+def http_sessions(server: Server, hosts: list[str], origins: list[str]) -> StreamableHTTPSessionManager:
+    """Sessions over Streamable HTTP, for requests with these Host and Origin headers only."""
+    security = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
+    return StreamableHTTPSessionManager(server, security_settings=security)
+
+
+def _listed(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        inputSchema=tool.input_schema,
+        outputSchema=_OUTPUT,
+        annotations=types.ToolAnnotations(**tool.annotations),
+        _meta={"anthropic/alwaysLoad": True} if tool.always_load else None,
+    )
+
+
+def _result(payload: dict[str, Any], *, failed: bool = False) -> types.CallToolResult:
+    """The payload twice, as some clients show only the text and some only the structure."""
+    text = types.TextContent(type="text", text=encode(payload))
+    return types.CallToolResult(content=[text], structuredContent=payload, isError=failed)
+
+
+def _authorize(server: Server, tool: Tool) -> None:
+    request = server.request_context.request
+    scope = request.scope.get("orderflow_scope", "write") if request is not None else "write"
+    if tool.writes and scope != "write":
+        raise ToolError("scope", f"{tool.name} changes something, and this token only reads.", "Use a write token.")
+
+
+async def _run(
+    server: Server, pool: ThreadPoolExecutor, calls: Calls, tool: Tool, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Run the tool on a worker thread; report progress while it takes long, give up past its limit."""
+    context = server.request_context
+    token = context.meta.progressToken if context.meta else None
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    work = loop.run_in_executor(pool, calls.run, tool, arguments)
+    try:
+        while not (await asyncio.wait({work}, timeout=PROGRESS_EVERY_S))[0]:
+            elapsed = loop.time() - started
+            if elapsed > tool.timeout_s + GRACE_S:
+                raise ToolError(
+                    "timeout", "The call ran past its time limit.", "Narrow the time range, then try again."
+                )
+            if token is not None:
+                await context.session.send_progress_notification(token, elapsed, tool.timeout_s, "still computing")
+    finally:
+        if not work.done():
+            work.cancel()
+    try:
+        return work.result()
+    except ToolError:
+        raise
+    except Exception:
+        calls.log_failure(tool)
+        raise ToolError(
+            "internal", f"{tool.name} failed unexpectedly.", "The log of the server (stderr) says more.", retryable=True
+        ) from None

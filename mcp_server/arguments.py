@@ -1,0 +1,58 @@
+"""Arguments that several tools share, each declared once with its schema and how a value is read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from mcp_server.errors import ToolError
+from orderflow_streaming.markets import MARKETS, SYMBOLS
+from orderflow_streaming.store.window import naive_utc
+
+DEFAULT_ROWS = 100
+MOST_ROWS = 1_000
+DEFAULT_MARKET = "binance_futures"
+
+_DURATION = re.compile(r"-?(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+Symbol = Annotated[Literal[SYMBOLS], BeforeValidator(_upper)]  # type: ignore[valid-type]
+Market = Literal[tuple(MARKETS)]  # type: ignore[valid-type]
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Time = Annotated[str, Field(description="ISO 8601 UTC, or back from now: 15m 2h 7d")]
+Cursor = Annotated[str, Field(description="meta.next_cursor")]
+Format = Literal["concise", "detailed"]
+
+
+def moment(name: str, text: str | None) -> datetime | None:
+    """The naive UTC time that ``text`` names; raises :class:`ToolError`."""
+    if text is None:
+        return None
+    duration = _DURATION.fullmatch(text.strip())
+    try:
+        if duration:
+            back = timedelta(seconds=float(duration[1]) * _SECONDS[duration[2]])
+            return datetime.now(UTC).replace(tzinfo=None) - back
+        return naive_utc(datetime.fromisoformat(text.strip()))
+    except (ValueError, OverflowError):
+        raise ToolError(
+            "argument",
+            f"{name}: {text[:80]!r} is not a time.",
+            "Write 2026-11-24T09:00:00Z, or a stretch back from now such as 15m, 2h or 7d.",
+        ) from None
+
+
+def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """Both edges of ``[start, end)``; raises :class:`ToolError` where they are the wrong way round."""
+    first, last = moment("start", start), moment("end", end)
+    if first and last and first >= last:
+        raise ToolError("argument", "start is not before end.", "Swap them, or leave one out.")
+    return first, last

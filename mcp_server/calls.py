@@ -1,0 +1,56 @@
+"""From a tool's name and arguments to its answer or its error, as plain JSON values. Knows no protocol."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcp_server.arguments import MOST_ROWS
+from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
+from mcp_server.registry import Selection, Tool, checked, find
+from mcp_server.results import payload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where the data are and how much of them one answer may hold."""
+
+    data_dir: Path = Path("data")
+    max_rows: int = MOST_ROWS
+    dagster_url: str = DEFAULT_DAGSTER_URL
+
+
+class Calls:
+    """Runs tools of a selection; may be called from many threads."""
+
+    def __init__(self, selection: Selection, options: Options) -> None:
+        self.selection = selection
+        self._options = options
+        self._reader = Reader(options.data_dir)
+
+    def listed(self, name: str) -> Tool:
+        """The listed tool called ``name``; raises :class:`~mcp_server.errors.ToolError`."""
+        return find(name, self.selection.listed)
+
+    def run(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The answer's payload; raises :class:`~mcp_server.errors.ToolError`."""
+        started = time.monotonic()
+        given = checked(tool, arguments)
+        context = self.context(started + tool.timeout_s)
+        return payload(tool.run(context, **given), started, given.get("response_format", "concise"))
+
+    def context(self, deadline: float) -> Context:
+        options = self._options
+        return Context(self._reader, self.selection.reachable, options.max_rows, deadline, options.dagster_url)
+
+    def log_failure(self, tool: Tool) -> None:
+        """Log the exception being handled, which no caller gets to see."""
+        log.exception("%s failed", tool.name)
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,57 @@
+"""What can be read by address: the catalogue, the declared columns of a table, the meaning of features and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcp_server import catalog
+from mcp_server.errors import ToolError
+from orderflow_assets.features.catalog import glossary as features
+from orderflow_assets.signals.catalog import glossary as signals
+from orderflow_streaming.markets import MARKETS, SYMBOLS
+
+if TYPE_CHECKING:
+    from mcp_server.registry import Tool
+
+JSON = "application/json"
+_SCHEMA = "flow://schema/"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    uri: str
+    name: str
+    description: str
+    mime: str = JSON
+
+
+RESOURCES = (
+    Resource("flow://catalog", "catalog", "Every tool and every table, a line each."),
+    Resource("flow://glossary", "glossary", "Every feature and signal: definition, unit, range, window, source."),
+)
+TEMPLATES = (Resource("flow://schema/{table}", "schema", "Columns of a table with types, units and meaning."),)
+
+
+def read(uri: str, tools: Mapping[str, Tool]) -> Any:
+    """The content at ``uri`` as plain values; raises :class:`ToolError` where there is none."""
+    if uri == "flow://catalog":
+        return {
+            "tools": [{"name": tool.name, "summary": tool.summary} for tool in tools.values()],
+            "tables": [{"name": name, "doc": table.doc} for name, table in catalog.tables().items()],
+        }
+    if uri == "flow://glossary":
+        return {"features": features(), "signals": signals()}
+    if uri.startswith(_SCHEMA):
+        name = uri.removeprefix(_SCHEMA)
+        table = catalog.table(name)
+        if table is None:
+            raise catalog.unknown("table", name, list(catalog.tables()))
+        return table.to_dict() | {"columns": [asdict(column) for column in table.columns]}
+    raise ToolError("unknown_resource", f"There is no resource {uri[:80]!r}.", "Read flow://catalog.")
+
+
+def choices(argument: str) -> Iterable[str]:
+    """Values that an argument of a prompt or of an address may have."""
+    return {"symbol": SYMBOLS, "market": tuple(MARKETS), "table": tuple(catalog.tables())}.get(argument, ())

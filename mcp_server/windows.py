@@ -1,0 +1,154 @@
+"""Rows of a declared table for one series and a stretch of time, newest first, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from mcp_server.arguments import span
+from mcp_server.context import Context
+from mcp_server.errors import ToolError
+from mcp_server.results import Answer
+from orderflow_streaming.markets import market as declared_market
+from orderflow_streaming.tables import Column, Table
+
+NEWEST_FIRST = {"order": "newest first", "times": "UTC"}
+
+
+def series(symbol: str | None, market: str | None) -> dict[str, Any]:
+    """Column values that name a series; what is None does not restrict."""
+    venue = declared_market(market) if market else None
+    equals = {"symbol": symbol} if symbol else {}
+    return equals | ({"exchange": venue.exchange, "market_type": venue.market_type} if venue else {})
+
+
+def conditions(
+    table: Table, equals: Mapping[str, Any], start: datetime | None, end: datetime | None, time: str | None = None
+) -> tuple[str, list[Any]]:
+    """SQL condition, ``TRUE`` without any, and its parameters; the stretch is ``[start, end)``."""
+    column = time or table.time
+    parts = [f'"{name}" = ?' for name in equals]
+    values = list(equals.values())
+    for edge, test in ((start, ">="), (end, "<")):
+        if edge is not None:
+            parts.append(f'"{column}" {test} ?::TIMESTAMP')
+            values.append(edge)
+    return " AND ".join(parts) or "TRUE", values
+
+
+def missing(context: Context, table: Table) -> bool:
+    """Whether the store has no such table yet."""
+    found = context.query(
+        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [table.schema, table.name]
+    )
+    return found.num_rows == 0
+
+
+def why_empty(
+    context: Context,
+    table: Table,
+    equals: Mapping[str, Any],
+    start: datetime | None,
+    end: datetime | None,
+    time: str | None = None,
+) -> str:
+    """One sentence on why no row was found, with the stretch that is stored where there is one."""
+    column = time or table.time
+    where, values = conditions(table, equals, None, None)
+    found = context.query(
+        f'SELECT min("{column}"), max("{column}"), count(*) FROM "{table.schema}"."{table.name}" WHERE {where}', values
+    )
+    first, last, count = (column[0].as_py() for column in found.columns)
+    named = ", ".join(str(value) for value in equals.values()) or "any series"
+    if not count:
+        return f"{table.qualified} holds no rows of {named} yet."
+    asked = f"from {said(start, 'the first')} to {said(end, 'now')}"
+    return f"{table.qualified} holds no rows of {named} {asked}. Stored: {said(first)} to {said(last)}."
+
+
+def no_table(table: Table) -> str:
+    """Why a table that is declared has nothing to say, and what fills it."""
+    if table.schema in ("main", "ops"):
+        return f"{table.qualified} does not exist yet. The daemon creates it: orderflow-stream run."
+    return f"{table.qualified} does not exist yet. Dagster fills it: materialize its asset."
+
+
+def empty(table: Table, columns: Sequence[Column], reason: str) -> Answer:
+    return Answer(columns, [[] for _ in columns], table.qualified, hint=reason)
+
+
+def newest(
+    context: Context,
+    table: Table,
+    *,
+    equals: Mapping[str, Any],
+    columns: Sequence[str],
+    limit: int,
+    start: str | None = None,
+    end: str | None = None,
+    cursor: str | None = None,
+    time: str | None = None,
+    tie: str | None = None,
+) -> Answer:
+    """At most ``limit`` rows in ``[start, end)``, newest first; an empty answer says why.
+
+    ``tie`` is the column that orders rows of equal time (``id`` where the table has one); together they are the
+    cursor of the next page.
+    """
+    order = time or table.time
+    second = tie or ("id" if "id" in table.names else order)
+    shown = [table.column(name) for name in columns]
+    first, last = span(start, end)
+    where, values = conditions(table, equals, first, last, order)
+    page, page_values = _after(cursor, order, second, table)
+    read = ", ".join(f'"{name}"' for name in dict.fromkeys((*columns, order, second)))
+    limit = context.rows(limit)
+    sql = (
+        f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page} '
+        f'ORDER BY "{order}" DESC, "{second}" DESC LIMIT {limit + 1}'
+    )
+    try:
+        found = context.query(sql, [*values, *page_values])
+    except ToolError as error:
+        if error.code == "query" and missing(context, table):
+            return empty(table, shown, no_table(table))
+        raise
+    if not found.num_rows:
+        reason = "No rows follow this page." if cursor else why_empty(context, table, equals, first, last, order)
+        return empty(table, shown, reason)
+    rows = found.slice(0, limit)
+    times, ties = rows[order], rows[second]
+    return Answer(
+        shown,
+        [rows[name].to_pylist() for name in columns],
+        table.qualified,
+        time=order if order in columns else None,
+        truncated=found.num_rows > limit,
+        cursor=lambda index: f"{times[index].as_py().isoformat()},{ties[index].as_py()}",
+        dated=last is None and cursor is None,
+        meta=dict(NEWEST_FIRST),
+    )
+
+
+def _after(cursor: str | None, order: str, second: str, table: Table) -> tuple[str, list[Any]]:
+    """Condition for the rows after the cursor."""
+    if cursor is None:
+        return "", []
+    time, _, tie = cursor.partition(",")
+    try:
+        moment = datetime.fromisoformat(time)
+        value = datetime.fromisoformat(tie) if table.column(second).type == "TIMESTAMP" else int(tie)
+    except ValueError:
+        raise ToolError(
+            "argument", f"cursor: {cursor[:80]!r} is not a cursor.", "Send meta.next_cursor of the previous answer."
+        ) from None
+    kind = table.column(second).type
+    return f' AND ("{order}" < ? OR ("{order}" = ? AND "{second}" < ?::{kind}))', [moment, moment, value]
+
+
+def said(moment: datetime | None, otherwise: str = "") -> str:
+    """A time as text, to the second."""
+    if moment is None:
+        return otherwise
+    return f"{moment.isoformat(timespec='seconds')}Z"
