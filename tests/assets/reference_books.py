@@ -6,6 +6,7 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterable
 
 from tests.assets.reference import (
     FIRST,
@@ -63,9 +64,8 @@ class BookTape:
         }
 
 
-def _covers(levels: Levels, side: str, price: float) -> bool:
-    prices = [p for p, _ in levels]
-    return price >= min(prices) if side == "bids" else price <= max(prices)
+def _covers(levels: Iterable[float], side: str, price: float) -> bool:
+    return price >= min(levels) if side == "bids" else price <= max(levels)
 
 
 def book_rows(tape: Tape, trades: dict[int, Row]) -> dict[int, Row]:
@@ -105,11 +105,11 @@ def book_rows(tape: Tape, trades: dict[int, Row]) -> dict[int, Row]:
 
 
 def _notional(levels: Levels) -> float:
-    return math.fsum(p * q for p, q in levels)
+    return sum(p * q for p, q in levels)
 
 
 def _size(levels: Levels) -> float:
-    return math.fsum(q for _, q in levels)
+    return sum(q for _, q in levels)
 
 
 def _depths(seconds: list[Snapshot | None]) -> Row:
@@ -139,7 +139,8 @@ def _depth(book: Snapshot) -> dict[str, float]:
             running += p * q
             product, square = product + d * running, square + d * d
     best = book.bids[:10] + book.asks[:10]
-    shares = [q / _size(best) for _, q in best]
+    size = _size(best)
+    shares = [q / size for _, q in best]
     centre = _notional(best) / _size(best)
     b5, a5, b10, a10 = (_size(levels) for levels in (book.bids[:5], book.asks[:5], book.bids[:10], book.asks[:10]))
     inner, outer = band("bids", reach), band("asks", reach)
@@ -149,7 +150,7 @@ def _depth(book: Snapshot) -> dict[str, float]:
         "cumulative_depth_imbalance": (inner - outer) / (inner + outer),
         "coverage_bps": reach,
         "liquidity_gradient": product / square,
-        "liquidity_concentration_idx": (math.fsum(w * w for w in shares) - 1 / 20) / (19 / 20),
+        "liquidity_concentration_idx": (sum(w * w for w in shares) - 1 / 20) / (19 / 20),
         "bid_depth_5": _notional(book.bids[:5]),
         "ask_depth_5": _notional(book.asks[:5]),
         "bid_depth_10": _notional(book.bids[:10]),
@@ -172,7 +173,7 @@ def _changes(books: BookTape, moments: list[int]) -> Row:
             for side in ("bids", "asks"):
                 now, then = dict(books.at(side, moment)[:10]), dict(books.at(side, moment - SECOND)[:10])  # type: ignore[index]
                 for price in {*now, *then}:
-                    if not (_covers(list(now.items()), side, price) and _covers(list(then.items()), side, price)):
+                    if not (_covers(now, side, price) and _covers(then, side, price)):
                         continue
                     change = now.get(price, 0.0) - then.get(price, 0.0)
                     taken = books.traded.get((side, moment, price), 0.0)
@@ -183,7 +184,7 @@ def _changes(books: BookTape, moments: list[int]) -> Row:
             for side in ("bids", "asks"):
                 now = dict(books.at(side, moment))  # type: ignore[arg-type]
                 for price, qty in books.at(side, moment - 10 * SECOND)[:10]:  # type: ignore[index]
-                    if _covers(list(now.items()), side, price):
+                    if _covers(now, side, price):
                         stood += qty
                         still += min(qty, now.get(price, 0.0))
             if stood:
@@ -215,7 +216,7 @@ def _pulled(books: BookTape, side: str, moment: int) -> bool:
     before = moment - SECOND
     for price, qty in books.walls.get((side, before), {}).items():
         stood = all(price in books.walls.get((side, before - k * SECOND), {}) for k in range(1, 6))
-        if not stood or not _covers(now[:10], side, price):
+        if not stood or not _covers(dict(now[:10]), side, price):
             continue
         loss = qty - dict(now[:10]).get(price, 0.0)
         if loss >= 0.8 * qty and books.traded.get((side, moment, price), 0.0) < 0.2 * loss:
@@ -231,7 +232,7 @@ def _pushed(books: BookTape, side: str, moment: int) -> bool:
         return False
     for price, qty in books.walls.get((side, then), {}).items():
         stands = all(price in books.walls.get((side, then + k * SECOND), {}) for k in (1, 2))
-        if not stands or not _covers(old[:10], side, price):
+        if not stands or not _covers(dict(old[:10]), side, price):
             continue
         if price not in books.walls[side, earlier] or qty > 3 * dict(old[:10]).get(price, 0.0):
             return True

@@ -70,6 +70,7 @@ def trade_rows(tape: Tape, bars: list[int], alive: set[int]) -> dict[int, Row]:
     times = [parent.us for parent in parents]
     quotes = QuoteTape(tape)
     hidden = executions(tape, parents)
+    tens = ten_seconds(parents, times, quotes)
     rows: dict[int, Row] = {}
     deltas: list[float | None] = []
     signed: list[float | None] = []
@@ -101,8 +102,8 @@ def trade_rows(tape: Tape, bars: list[int], alive: set[int]) -> dict[int, Row]:
         a, b = zscore(flows[-1], flows[:-1]), zscore(moves[-1], moves[:-1])
         row["cvd_price_divergence"] = a - b if a is not None and b is not None else None
         row |= _sizes(parents, times, closing, thresholds, lives)
-        row |= _kyle(parents, times, quotes, closing)
-        row["trade_clustering_index"] = _clustering(times, closing, [e for e in bars if e in alive])
+        row |= _kyle(tens, closing)
+        row["trade_clustering_index"] = _clustering(tens, closing, alive.intersection(bars))
         row["iceberg_probability"] = _iceberg(hidden, closing)
     return {closing: row for closing, row in rows.items() if closing in bars}
 
@@ -170,17 +171,26 @@ def _sizes(
     }
 
 
-def _kyle(parents: list[Parent], times: list[int], quotes: QuoteTape, closing: int) -> Row:
-    x, y = [], []
-    for opening in range(closing - 3600 * SECOND, closing, 10 * SECOND):
+Ten = dict[int, tuple[int, float, float | None]]
+
+
+def ten_seconds(parents: list[Parent], times: list[int], quotes: QuoteTape) -> Ten:
+    """Number of parents, signed value in USD mn and mid return in bps of each 10 s, by opening edge."""
+    found: Ten = {}
+    for opening in range(FIRST - 3600 * SECOND, us(END), 10 * SECOND):
         mine = parents[between(times, opening, opening + 10 * SECOND)]
         start, stop = quotes.mid(opening), quotes.mid(opening + 10 * SECOND)
-        if mine and start and stop:
-            x.append(sum(parent.sign * parent.value for parent in mine) / 1e6)
-            y.append(1e4 * math.log(stop / start))
-    if len(x) < 60:
+        flow = sum(parent.sign * parent.value for parent in mine) / 1e6
+        found[opening] = (len(mine), flow, 1e4 * math.log(stop / start) if start and stop else None)
+    return found
+
+
+def _kyle(tens: Ten, closing: int) -> Row:
+    hour = [tens[opening] for opening in range(closing - 3600 * SECOND, closing, 10 * SECOND)]
+    both = [(flow, moved) for count, flow, moved in hour if count and moved is not None]
+    if len(both) < 60:
         return dict.fromkeys(("market_impact_per_volume", "market_impact_tstat", "market_impact_r2"))
-    fit = stats.linregress(x, y)
+    fit = stats.linregress(*zip(*both, strict=True))
     return {
         "market_impact_per_volume": fit.slope,
         "market_impact_tstat": fit.slope / fit.stderr,
@@ -188,12 +198,12 @@ def _kyle(parents: list[Parent], times: list[int], quotes: QuoteTape, closing: i
     }
 
 
-def _clustering(times: list[int], closing: int, alive: list[int]) -> float | None:
-    counts = []
-    for opening in range(closing - 3600 * SECOND, closing, 10 * SECOND):
-        number = bisect_left(times, opening + 10 * SECOND) - bisect_left(times, opening)
-        if number or opening // MINUTE * MINUTE + MINUTE in alive:
-            counts.append(number)
+def _clustering(tens: Ten, closing: int, alive: set[int]) -> float | None:
+    counts = [
+        tens[opening][0]
+        for opening in range(closing - 3600 * SECOND, closing, 10 * SECOND)
+        if tens[opening][0] or opening // MINUTE * MINUTE + MINUTE in alive
+    ]
     if len(counts) < 60 or not statistics.variance(counts):
         return None
     return min(1.0, max(0.0, 1 - math.sqrt(statistics.mean(counts) / statistics.variance(counts))))

@@ -7,11 +7,13 @@ and are pulled or traded away; some orders sweep, some hit hidden size; times re
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from orderflow_streaming.schema import INSTRUMENTS, LEVELS, STREAMS
@@ -77,7 +79,7 @@ class _Market:
     """Sizes rest at absolute ticks, so that a price keeps its size while the mid moves."""
 
     def __init__(self, seed: int, tick: float, mid_tick: int) -> None:
-        self.rng = np.random.default_rng(seed)
+        self.rng = random.Random(seed)
         self.tick, self.bid = tick, mid_tick
         self.spread = 1
         self.size: dict[tuple[str, int], float] = {}
@@ -85,7 +87,7 @@ class _Market:
     def qty(self, side: str, level: int) -> float:
         key = (side, level)
         if key not in self.size:
-            self.size[key] = round(float(self.rng.lognormal(0.5, 0.4)), 3) + 0.001
+            self.size[key] = round(self.rng.lognormvariate(0.5, 0.4), 3) + 0.001
         return self.size[key]
 
     def price(self, level: int) -> float:
@@ -104,17 +106,17 @@ class _Market:
         elif draw < 0.24:
             self.bid -= 1
         if self.rng.random() < 0.15:
-            self.spread = int(self.rng.choice([1, 1, 1, 2, 3]))
+            self.spread = self.rng.choice([1, 1, 1, 2, 3])
         for _ in range(3):
             side = "bid" if self.rng.random() < 0.5 else "ask"
-            self.size.pop((side, self.bid + int(self.rng.integers(-8, 9))), None)
+            self.size.pop((side, self.bid + self.rng.randint(-8, 8)), None)
 
 
 def _tape(
     symbol: str, seed: int, tick: float, mid_tick: int, rates: dict[str, float], depth: int, end: datetime
 ) -> Tape:
     market, tape = _Market(seed, tick, mid_tick), Tape(symbol, tick)
-    rng = np.random.default_rng(seed + 1000)
+    rng = random.Random(seed + 1000)
     walls: dict[int, list[tuple[str, int, bool]]] = defaultdict(list)
     begin, finish = us(START), us(end)
     for now in range(begin, finish, 250_000):
@@ -131,7 +133,7 @@ def _tape(
                 level = edge + (-1 if side == "bid" else 1) * (second // 97 % 5 + 1)
                 market.size[(side, level)] = 60.0 + second % 7
                 walls[second + 9 + second % 5].append((side, level, second % 3 == 0))
-        early, jitter, late = (int(value) * 1000 for value in np.sort(rng.integers(0, 250, 3)))
+        early, jitter, late = (1000 * value for value in sorted(int(250 * rng.random()) for _ in range(3)))
         if rng.random() < 0.03:
             early = jitter = late = 0
         if rng.random() < rates["books"] / 4:
@@ -146,12 +148,12 @@ def _tape(
     return tape
 
 
-def _trade(tape: Tape, market: _Market, rng: np.random.Generator, when: int, regime: int) -> None:
+def _trade(tape: Tape, market: _Market, rng: random.Random, when: int, regime: int) -> None:
     side = "buy" if rng.random() < (0.35, 0.5, 0.65)[regime] else "sell"
     best = market.bid + market.spread if side == "buy" else market.bid
     step = 1 if side == "buy" else -1
     kind = rng.random()
-    size = round(float(rng.lognormal(-1, 1.2)), 3) + 0.001
+    size = round(rng.lognormvariate(-1, 1.2), 3) + 0.001
     if kind < 0.04:
         for k in range(3):
             tape.trades.append(Print(when, market.price(best + step * k), round(size + 0.1 * k, 3), side))
@@ -227,26 +229,30 @@ def load(store: Store, tapes: dict[str, Tape]) -> None:
     )
 
 
-def _put(store, stream, tape, records, ids, columns) -> None:  # type: ignore[no-untyped-def]
+def _put(
+    store: Store,
+    stream: str,
+    tape: Tape,
+    records: Sequence[Any],
+    ids: dict[str, int],
+    columns: Callable[[Any], dict[str, object]],
+) -> None:
     if not records:
         return
-    table = STREAMS[stream].table
-    rows = []
-    for record in records:
-        ids[stream] += 1
-        rows.append(
-            {
-                "id": ids[stream],
-                "symbol": tape.symbol,
-                "exchange": EXCHANGE,
-                "market_type": MARKET_TYPE,
-                "timestamp": at(record.us),
-                "received_at": at(record.us + 50_000),
-                "source_seq": str(ids[stream]),
-                **columns(record),
-            }
-        )
-    store.write(table, pa.Table.from_pylist(rows, table.arrow_schema))
+    table, count, first = STREAMS[stream].table, len(records), ids[stream] + 1
+    ids[stream] += count
+    rows = [columns(record) for record in records]
+    data: dict[str, Sequence[object]] = {name: [row[name] for row in rows] for name in rows[0]}
+    data |= {
+        "id": range(first, first + count),
+        "symbol": [tape.symbol] * count,
+        "exchange": [EXCHANGE] * count,
+        "market_type": [MARKET_TYPE] * count,
+        "timestamp": [record.us for record in records],
+        "received_at": [record.us + 50_000 for record in records],
+    }
+    arrays = [pa.array(data.get(column.name, [None] * count), column.type) for column in table.arrow_schema]
+    store.write(table, pa.Table.from_arrays(arrays, schema=table.arrow_schema))
 
 
 def _quote(quote: Quote) -> dict[str, object]:

@@ -11,6 +11,8 @@ from tests.assets.computing import same, stored
 from tests.assets.reference import Row
 from tests.assets.tape import Tape, us
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {
     "prices.hurst_exponent",
     "prices.hurst_stderr",
