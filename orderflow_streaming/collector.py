@@ -136,7 +136,8 @@ class Collector:
             async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
                 await refresh(plan.exchange, client, self._engine)
         except (RestError, TimeoutError) as error:
-            log.warning("%s: the instruments are not known anew: %s", plan.exchange.market.name, error or "no answer")
+            reason = str(error) or f"no answer within {DISCOVERY_TIMEOUT_S:g} s"
+            log.warning("%s: the instruments could not be asked for: %s", plan.exchange.market.name, reason)
             return False
         return True
 

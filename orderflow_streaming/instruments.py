@@ -27,9 +27,9 @@ async def refresh(exchange: Exchange, client: RestClient, engine: Engine) -> lis
     try:
         found = exchange.instruments([decoded(answer) for answer in answers])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RestError(f"the instruments of {exchange.market.name} cannot be read: {error!r}") from error
+        raise RestError(f"the answer cannot be read: {error!r}") from error
     if not found:
-        raise RestError(f"{exchange.market.name} lists none of our symbols")
+        raise RestError("it lists none of our symbols")
     await asyncio.to_thread(_replace, exchange, found, engine)
     return found
 
@@ -42,7 +42,7 @@ async def keep(exchange: Exchange, client: RestClient, engine: Engine, *, known:
             await refresh(exchange, client, engine)
             known = True
         except RestError as error:
-            log.warning("%s", error)
+            log.warning("%s: the instruments could not be asked for: %s", exchange.market.name, error)
             known = False
 
 

@@ -65,7 +65,7 @@ class Polls:
             polled.failures += 1
             polled.reason = str(error)
             if polled.failures == 1:
-                log.warning("%s: %s", self.exchange.market.name, error)
+                log.warning("%s: GET %s: %s", self.exchange.market.name, poll.path, error)
             return
         if polled.failures:
             log.info("%s: GET %s answers again", self.exchange.market.name, poll.path)

@@ -48,13 +48,11 @@ class RestClient:
                 body = await answer.read()
                 self._take_note(answer)
         except TimeoutError as error:
-            raise RestError(f"GET {path}: no answer within {TIMEOUT.total:g} s") from error
+            raise RestError(f"no answer within {TIMEOUT.total:g} s") from error
         except aiohttp.ClientError as error:
-            raise RestError(
-                f"GET {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            ) from error
+            raise RestError(_one_line(str(error)) or type(error).__name__) from error
         if answer.status != 200:
-            raise RestError(f"GET {path}: {answer.status} {body[:200].decode(errors='replace')}")
+            raise RestError(f"{answer.status} {_one_line(body.decode(errors='replace'))}")
         return body
 
     async def _share(self, weight: int) -> None:
@@ -77,3 +75,7 @@ class RestClient:
             self.used_weight = int(used)
             if self.used_weight > self._limits.rest_weight_per_min / 2:
                 self._away_until = max(self._away_until, time.monotonic() + _MINUTE_S - time.time() % _MINUTE_S)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

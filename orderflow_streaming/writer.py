@@ -194,8 +194,8 @@ class Writer:
 
     def _drain(self) -> int:
         """Flush until everything that was synced when the call began is stored; returns the frames."""
-        target, frames = self._synced, 0
-        while blocks := self._blocks():
+        target, end, frames = self._synced, self._journal.end, 0
+        while self._mark < end and (blocks := self._blocks()):
             frames += self._flush(blocks)
         if self._gaps:
             self._flush([])
