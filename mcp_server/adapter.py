@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
@@ -64,14 +64,16 @@ def build(calls: Calls, version: str) -> Server:
     async def list_tools() -> list[types.Tool]:
         return listed
 
-    @server.call_tool(validate_input=False)
-    async def call_tool(name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    async def call_tool(request: types.CallToolRequest) -> types.ServerResult:
         try:
-            tool = calls.listed(name)
+            tool = calls.listed(request.params.name)
             _authorize(server, tool)
-            return _result(await _run(server, pool, calls, tool, arguments))
+            return _result(await _run(server, pool, calls, tool, request.params.arguments or {}))
         except ToolError as error:
             return _result(error.to_dict(), failed=True)
+
+    # Not server.call_tool(): it checks arguments against the schema on every call, in words of its own.
+    server.request_handlers[types.CallToolRequest] = call_tool
 
     @server.list_resources()
     async def list_resources() -> list[types.Resource]:
@@ -132,14 +134,18 @@ def build(calls: Calls, version: str) -> Server:
     return server
 
 
-async def serve_stdio(server: Server) -> None:
-    """Serve until stdin ends. Whatever else writes to standard output goes to stderr instead."""
-    sys.stdout.flush()
-    protocol = os.dup(1)
-    os.dup2(2, 1)
-    stdout = anyio.wrap_file(TextIOWrapper(os.fdopen(protocol, "wb"), encoding="utf-8"))
-    async with stdio_server(stdout=stdout) as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+def serve_stdio(server: Server, output: int) -> None:
+    """Serve from stdin to the descriptor ``output`` until stdin ends or a signal comes."""
+
+    async def serve() -> None:
+        stdout = anyio.wrap_file(TextIOWrapper(os.fdopen(output, "wb"), encoding="utf-8"))
+        async with stdio_server(stdout=stdout) as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+
+    # The thread that reads stdin cannot be interrupted, and there is nothing to save.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    anyio.run(serve)
 
 
 def http_sessions(server: Server, hosts: list[str], origins: list[str]) -> StreamableHTTPSessionManager:
@@ -154,20 +160,20 @@ def _listed(tool: Tool) -> types.Tool:
         description=tool.description,
         inputSchema=tool.input_schema,
         outputSchema=_OUTPUT,
-        annotations=types.ToolAnnotations(**tool.annotations),
+        annotations=types.ToolAnnotations.model_validate(tool.annotations),
         _meta={"anthropic/alwaysLoad": True} if tool.always_load else None,
     )
 
 
-def _result(payload: dict[str, Any], *, failed: bool = False) -> types.CallToolResult:
+def _result(payload: dict[str, Any], *, failed: bool = False) -> types.ServerResult:
     """The payload twice, as some clients show only the text and some only the structure."""
     text = types.TextContent(type="text", text=encode(payload))
-    return types.CallToolResult(content=[text], structuredContent=payload, isError=failed)
+    return types.ServerResult(types.CallToolResult(content=[text], structuredContent=payload, isError=failed))
 
 
 def _authorize(server: Server, tool: Tool) -> None:
     request = server.request_context.request
-    scope = request.scope.get("orderflow_scope", "write") if request is not None else "write"
+    scope = request.scope["orderflow_scope"] if request is not None else "write"
     if tool.writes and scope != "write":
         raise ToolError("scope", f"{tool.name} changes something, and this token only reads.", "Use a write token.")
 
@@ -189,7 +195,9 @@ async def _run(
                     "timeout", "The call ran past its time limit.", "Narrow the time range, then try again."
                 )
             if token is not None:
-                await context.session.send_progress_notification(token, elapsed, tool.timeout_s, "still computing")
+                await context.session.send_progress_notification(
+                    token, elapsed, tool.timeout_s, "still computing", related_request_id=str(context.request_id)
+                )
     finally:
         if not work.done():
             work.cancel()

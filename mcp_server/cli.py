@@ -18,6 +18,119 @@ if TYPE_CHECKING:
     from mcp_server.registry import Selection
 
 PREFIX = "ORDERFLOW_MCP"
+_SERVE = "serve"
+
+
+class _ServeByDefault(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--version", *ctx.help_option_names}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = [_SERVE, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_ServeByDefault,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done or stopped by a signal, 2 configuration.",
+)
+@click.version_option(package_name="orderflow")
+def main() -> None:
+    """Answer questions about order flow over the Model Context Protocol. Without a command it serves."""
+
+
+@main.command(_SERVE, context_settings={"auto_envvar_prefix": PREFIX})
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar=[f"{PREFIX}_DATA_DIR", "ORDERFLOW_DATA_DIR"],
+    default=Path("data"),
+    show_default=True,
+    help="Data folder of the daemon.",
+)
+@click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback only with a token (HTTP).")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--token", help="Bearer token that opens reading (HTTP). Better set as a variable.")
+@click.option("--write-token", help="Bearer token that opens everything (HTTP).")
+@click.option("--allowed-host", "allowed_hosts", multiple=True, help="A further Host header to answer (HTTP).")
+@click.option("--toolsets", default="core", show_default=True, help="core, all, or names with commas.")
+@click.option("--tools", help="Only these tools, with commas; replaces --toolsets.")
+@click.option("--exclude-tools", help="Never these tools, with commas.")
+@click.option("--read-only", is_flag=True, help="Leave out tools that change something (default); wins.")
+@click.option("--allow-write", is_flag=True, help="Offer tools that change something.")
+@click.option("--max-rows", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of one answer.")
+def serve(
+    data_dir: Path,
+    transport: str,
+    toolsets: str,
+    tools: str | None,
+    exclude_tools: str | None,
+    read_only: bool,
+    allow_write: bool,
+    max_rows: int,
+    **network: Any,
+) -> None:
+    """Serve the tools over stdio or HTTP. Every option can also be set as ORDERFLOW_MCP_<OPTION>."""
+    output = _take_stdout() if transport == "stdio" else None
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    writing = allow_write and not read_only
+    selection = _select(toolsets, tools, exclude_tools, writing)
+
+    from mcp_server import adapter
+    from mcp_server.calls import Calls, Options
+    from mcp_server.context import DEFAULT_DAGSTER_URL
+
+    dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
+    server = adapter.build(Calls(selection, Options(data_dir, max_rows, dagster_url)), version("orderflow"))
+    if output is not None:
+        adapter.serve_stdio(server, output)
+    else:
+        _serve_http(server, writing, **network)
+    sys.stderr.flush()
+    os._exit(0)  # a worker may still wait for the store; it has nothing to save
+
+
+@main.command("tools")
+@click.option("--toolsets", default="all", show_default=True, help="core, all, or names with commas.")
+@click.option("--json", "as_json", is_flag=True, help="Everything declared, as JSON.")
+def list_tools(toolsets: str, as_json: bool) -> None:
+    """List the tools."""
+    listed: list[dict[str, Any]] = [tool.describe() for tool in _select(toolsets, None, None, True).listed.values()]
+    if as_json:
+        click.echo(json.dumps(listed, indent=2))
+        return
+    for tool in listed:
+        click.echo(f"{tool['name']:24} {tool['toolset']:12} {tool['summary']}")
+
+
+def _take_stdout() -> int:
+    """A descriptor of standard output for the protocol alone; whatever else is printed goes to stderr from here on."""
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    return output
+
+
+def _serve_http(
+    server: Any,
+    writing: bool,
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    write_token: str | None,
+    allowed_hosts: tuple[str, ...],
+) -> None:
+    from mcp_server import adapter, http
+
+    tokens = http.tokens(token, write_token)
+    http.require_guard(host, tokens, allowed_hosts, writing=writing)
+    listener = http.bound(host, port)
+    click.echo(f"orderflow-mcp serves on http://{http.address(listener)}/mcp", err=True)
+    hosts = http.allowed_hosts(host, allowed_hosts)
+    sessions = adapter.http_sessions(server, hosts, http.allowed_origins(hosts))
+    http.serve(http.application(sessions, tokens), listener)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -38,94 +151,3 @@ def _select(toolsets: str, tools: str | None, exclude_tools: str | None, allow_w
         )
     except UnknownNameError as error:
         raise CommandError(str(error), CONFIGURATION) from None
-
-
-@click.group(
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 2 configuration.",
-)
-@click.version_option(package_name="orderflow")
-@click.pass_context
-def main(context: click.Context) -> None:
-    """Answer questions about order flow over the Model Context Protocol. Without a command: serve over stdio."""
-    if context.invoked_subcommand is None:
-        context.invoke(serve)
-
-
-@main.command(context_settings={"auto_envvar_prefix": PREFIX})
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar=[f"{PREFIX}_DATA_DIR", "ORDERFLOW_DATA_DIR"],
-    default=Path("data"),
-    show_default=True,
-    help="Data folder of the running daemon.",
-)
-@click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback only with --token-file.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
-@click.option("--allowed-host", "allowed", multiple=True, help="A further Host header to answer (HTTP).")
-@click.option("--toolsets", default="core", show_default=True, help="core, all, or names with commas.")
-@click.option("--tools", help="Only these tools, with commas; replaces --toolsets.")
-@click.option("--exclude-tools", help="Never these tools, with commas.")
-@click.option("--read-only", is_flag=True, help="Leave out tools that change something (default); wins.")
-@click.option("--allow-write", is_flag=True, help="Offer tools that change something.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="Lines 'read TOKEN' or 'write TOKEN' (HTTP).")
-@click.option("--max-rows", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of one answer.")
-def serve(
-    data_dir: Path,
-    transport: str,
-    host: str,
-    port: int,
-    allowed: tuple[str, ...],
-    toolsets: str,
-    tools: str | None,
-    exclude_tools: str | None,
-    read_only: bool,
-    allow_write: bool,
-    token_file: Path | None,
-    max_rows: int,
-) -> None:
-    """Serve the tools over stdio or HTTP. Every option can be set as ORDERFLOW_MCP_<OPTION>."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    selection = _select(toolsets, tools, exclude_tools, allow_write and not read_only)
-    from mcp_server import adapter
-    from mcp_server.calls import Calls, Options
-    from mcp_server.context import DEFAULT_DAGSTER_URL
-
-    dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
-    calls = Calls(selection, Options(data_dir, max_rows, dagster_url))
-    server = adapter.build(calls, version("orderflow"))
-    if transport == "stdio":
-        import anyio
-
-        anyio.run(adapter.serve_stdio, server)
-    else:
-        from mcp_server import http
-
-        if not http.is_loopback(host) and token_file is None:
-            raise CommandError(f"{host} is beyond loopback: give --token-file, or serve on 127.0.0.1.", CONFIGURATION)
-        tokens = http.read_tokens(token_file) if token_file else {}
-        listener = http.bound(host, port)
-        click.echo(f"orderflow-mcp serves on http://{host}:{listener.getsockname()[1]}/mcp", err=True)
-        hosts = http.allowed_hosts(host, allowed)
-        sessions = adapter.http_sessions(server, hosts, http.allowed_origins(hosts))
-        http.serve(http.application(sessions, tokens), listener)
-    sys.stderr.flush()
-    os._exit(0)  # a worker may still wait for the store; it has nothing to save
-
-
-@main.command("tools")
-@click.option("--toolsets", default="all", show_default=True, help="core, all, or names with commas.")
-@click.option("--json", "as_json", is_flag=True, help="Everything declared, as JSON.")
-def list_tools(toolsets: str, as_json: bool) -> None:
-    """List the tools."""
-    listed: list[dict[str, Any]] = [tool.describe() for tool in _select(toolsets, None, None, True).listed.values()]
-    if as_json:
-        click.echo(json.dumps(listed, indent=2))
-        return
-    for tool in listed:
-        click.echo(f"{tool['name']:24} {tool['toolset']:8} {tool['summary']}")

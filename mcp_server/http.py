@@ -9,59 +9,70 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orderflow_streaming.exit_codes import CONFIGURATION, CommandError
 
 Right = Literal["read", "write"]
 
+SHORTEST_TOKEN = 16
 STOP_S = 1
 """How long open streams may last after a signal."""
 
 
-def read_tokens(file: Path) -> dict[str, Right]:
-    """Tokens with their right: a line ``read TOKEN`` or ``write TOKEN`` each; a lone TOKEN reads."""
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise CommandError(f"the token file {file} cannot be read: {reason}.", CONFIGURATION) from None
-    tokens: dict[str, Right] = {}
-    for line in lines:
-        match line.split():
-            case []:
-                continue
-            case ["read" | "write" as right, token]:
-                tokens[token] = right  # type: ignore[assignment]
-            case [token]:
-                tokens[token] = "read"
-            case _:
-                raise CommandError(f"the token file {file}: write a line 'read TOKEN' or 'write TOKEN'.", CONFIGURATION)
-    if not tokens:
-        raise CommandError(f"the token file {file} holds no token.", CONFIGURATION)
-    return tokens
+def tokens(read: str | None, write: str | None) -> dict[str, Right]:
+    """The tokens by what they open. Too short ones, or one for both, end the command."""
+    named: dict[Right, str | None] = {"read": read, "write": write}
+    given = {token: right for right, token in named.items() if token is not None}
+    if any(len(token) < SHORTEST_TOKEN or not token.isascii() for token in given):
+        raise CommandError(
+            f"a token has at least {SHORTEST_TOKEN} ASCII characters. Make one with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            CONFIGURATION,
+        )
+    if read is not None and read == write:
+        raise CommandError("--token and --write-token are the same. Use one token for each right.", CONFIGURATION)
+    return given
+
+
+def require_guard(host: str, known: Mapping[str, Right], named_hosts: tuple[str, ...], *, writing: bool) -> None:
+    """Ends the command where strangers could reach the server, or anyone could write."""
+    if not is_loopback(host) and not known:
+        raise CommandError(f"{host} is beyond loopback: give --token, or serve on 127.0.0.1.", CONFIGURATION)
+    if host in ("0.0.0.0", "::") and not named_hosts:
+        raise CommandError(
+            f"on {host} say by which names clients reach the server: --allowed-host NAME, once for each.", CONFIGURATION
+        )
+    if writing and "write" not in known.values():
+        raise CommandError("--allow-write over HTTP needs --write-token.", CONFIGURATION)
 
 
 def bound(host: str, port: int) -> socket.socket:
     """A listening socket; a taken port ends the command with one line."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind(place)
         listener.listen(128)
     except OSError as error:
         text = f"{host}:{port} cannot be listened on: {error.strerror}. Choose another with --host and --port."
         raise CommandError(text, CONFIGURATION) from None
     return listener
+
+
+def address(listener: socket.socket) -> str:
+    """``host:port`` as it stands in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
@@ -73,7 +84,8 @@ def is_loopback(host: str) -> bool:
 
 def allowed_hosts(host: str, named: tuple[str, ...]) -> list[str]:
     """Host headers that are answered, with any port and without one."""
-    names = {*named, *(("127.0.0.1", "localhost", "[::1]") if is_loopback(host) else (host,))}
+    bracketed = f"[{host}]" if ":" in host else host
+    names = {*named, *(("127.0.0.1", "localhost", "[::1]") if is_loopback(host) else (bracketed,))}
     return [pattern for name in sorted(names) for pattern in (name, f"{name}:*")]
 
 
@@ -82,30 +94,40 @@ def allowed_origins(hosts: list[str]) -> list[str]:
 
 
 class Guarded:
-    """Lets requests with a known bearer token through, and says in the scope what the token may do."""
+    """Lets requests with a known bearer token through, and says in the scope what the token may do.
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, Right]) -> None:
-        self._app, self._tokens = app, tokens
+    Without tokens every request may read.
+    """
+
+    def __init__(self, app: ASGIApp, known: Mapping[str, Right]) -> None:
+        self._app, self._known = app, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        right = self._right(Request(scope).headers.get("authorization", "")) if self._tokens else "write"
+        header = Request(scope).headers.get("authorization")
+        right = self._right(header) if self._known else "read"
         if right is None:
-            body = {"error": "unauthorized", "remedy": "Send the header Authorization: Bearer TOKEN."}
-            response = JSONResponse(body, 401, {"WWW-Authenticate": 'Bearer realm="orderflow"'})
-            await response(scope, receive, send)
+            await _unauthorized(refused=header is not None)(scope, receive, send)
             return
         await self._app({**scope, "orderflow_scope": right}, receive, send)
 
-    def _right(self, header: str) -> Right | None:
-        kind, _, offered = header.partition(" ")
+    def _right(self, header: str | None) -> Right | None:
+        kind, _, offered = (header or "").partition(" ")
         found: Right | None = None
-        for token, right in self._tokens.items():
+        for token, right in self._known.items():
             if secrets.compare_digest(offered.strip().encode(), token.encode()) and kind.lower() == "bearer":
                 found = right
         return found
 
 
-def application(sessions: Any, tokens: Mapping[str, Right]) -> Starlette:
+def _unauthorized(*, refused: bool) -> JSONResponse:
+    """401 as RFC 6750 has it: an error code only where a credential was sent."""
+    challenge = 'Bearer realm="orderflow"' + (', error="invalid_token"' if refused else "")
+    fact = "invalid_token" if refused else "unauthorized"
+    body = {"error": fact, "error_description": "Send the header Authorization: Bearer TOKEN."}
+    return JSONResponse(body, 401, {"WWW-Authenticate": challenge})
+
+
+def application(sessions: Any, known: Mapping[str, Right]) -> Starlette:
     """``/mcp`` for the protocol, ``/health`` for supervisors."""
 
     async def health(_: Request) -> JSONResponse:
@@ -116,8 +138,10 @@ def application(sessions: Any, tokens: Mapping[str, Right]) -> Starlette:
         async with sessions.run():
             yield
 
-    guarded = Guarded(sessions.handle_request, tokens)
-    routes = [Route("/health", health, methods=["GET"]), Route("/mcp", guarded), Mount("/mcp", guarded)]
+    routes = [
+        Route("/health", health, methods=["GET"]),
+        Route("/mcp", Guarded(sessions.handle_request, known)),
+    ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
