@@ -95,7 +95,9 @@ async def _serve(plan: Plan, port: int) -> None:
         try:
             bound = await simulator.start(port)
         except OSError as error:
-            raise CommandError(f"port {port} cannot be used: {error.strerror}. Choose another --port.", CONFIGURATION) from error
+            raise CommandError(
+                f"port {port} cannot be used: {error.strerror}. Choose another --port.", CONFIGURATION
+            ) from error
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, simulator.stop)

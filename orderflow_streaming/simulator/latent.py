@@ -27,7 +27,7 @@ REGIMES = np.array([0.65, 1.0, 2.2])
 """Volatility multipliers: calm, normal, storm; one regime for the whole world."""
 REGIME_STEP = np.array([[0.988, 0.012, 0.0], [0.006, 0.990, 0.004], [0.0, 0.025, 0.975]])
 """Probabilities of moving between them from one minute to the next."""
-LOG_VOLATILITY_SD = 0.35
+LOG_VOLATILITY_SD = 0.45
 LOG_VOLATILITY_MEMORY = 0.993
 """Per minute; a half-life of 99 minutes."""
 PRESSURE_MEMORY = 0.5 ** (SLOT_US / 1e6 / 120.0)

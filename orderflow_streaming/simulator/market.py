@@ -26,7 +26,7 @@ ORDER_SPREAD, LEVEL_SPREAD = 1.7, 1.0
 """Standard deviations of log size of taker orders and of resting levels."""
 LEVEL_OF_ORDER = 12.0
 """Median level over median taker order."""
-BASIS_MEMORY = 0.998
+PREMIUM_MEMORY = 0.998
 """Per minute; a half-life of 5.8 hours."""
 NOISE_MEMORY = 0.98
 """Per slot of 100 ms; a half-life of 3.4 seconds."""
@@ -90,7 +90,8 @@ class _Desk:
         self._arrivals = Arrivals()
         self._book: book.Book | None = None
         self._lagging: Floats = np.full(venue.lag_slots, np.log(self._character.price))
-        self._basis = 0.0
+        begin = np.random.default_rng(self._key)
+        self._premium = 1e-4 * (venue.premium_bps + venue.premium_sd_bps * float(begin.standard_normal()))
         self._noise = 0.0
         self._last_us = start_us
         age_seconds = (start_us - _FIRST_LISTED_US) // 1_000_000
@@ -130,16 +131,16 @@ class _Desk:
         """Fair price on the venue per slot: latent price, late, with premium and noise."""
         path = np.concatenate([self._lagging, latent.log_price])
         self._lagging = path[SLOTS:]
-        old = self._basis
-        self._basis = BASIS_MEMORY * old
-        self._basis += 1e-4 * self.venue.basis_bps * (1 - BASIS_MEMORY**2) ** 0.5 * float(random.standard_normal())
+        old, mean = self._premium, 1e-4 * self.venue.premium_bps
+        shock = 1e-4 * self.venue.premium_sd_bps * (1 - PREMIUM_MEMORY**2) ** 0.5 * float(random.standard_normal())
+        self._premium = mean + PREMIUM_MEMORY * (old - mean) + shock
         noise = autoregression(
             self._noise,
             NOISE_MEMORY,
             1e-4 * self.venue.noise_bps * (1 - NOISE_MEMORY**2) ** 0.5 * random.standard_normal(SLOTS),
         )
         self._noise = float(noise[-1])
-        return np.exp(path[:SLOTS] + np.linspace(old, self._basis, SLOTS) + noise)
+        return np.exp(path[:SLOTS] + np.linspace(old, self._premium, SLOTS) + noise)
 
     def _tape(self, random: np.random.Generator, latent: LatentMinute, fair: Floats) -> book.Tape:
         character, listing = self._character, self.listing

@@ -43,8 +43,10 @@ class Venue:
     """Tenths of a second by which it lags the latent price; at most 600."""
     activity: float
     """Order rates relative to a large venue."""
-    basis_bps: float
-    """Standard deviation of the premium over the index."""
+    premium_bps: float
+    """Mean premium over the index."""
+    premium_sd_bps: float
+    """Standard deviation of the premium."""
     noise_bps: float = 0.2
     """Standard deviation of its own noise around the fair price."""
     perpetual: bool = True

@@ -38,7 +38,8 @@ VENUE = Venue(
     },
     lag_slots=1,
     activity=1.0,
-    basis_bps=8.0,
+    premium_bps=-5.0,
+    premium_sd_bps=4.0,
 )
 
 _TOPIC = re.compile(
