@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from math import ceil
+from itertools import accumulate
+from math import ceil, isnan, nan
 
 import numpy as np
 
@@ -30,30 +31,31 @@ def half_widths(scores: np.ndarray, steps: tuple[int, ...], levels: tuple[float,
     """
     widths = np.full((*scores.shape, len(levels)), np.nan)
     for column, step in enumerate(steps):
-        widths[:, column] = _one_step(scores[:, column], step, levels)
+        widths[:, column] = _one_step(scores[:, column].tolist(), step, levels)
     return widths
 
 
-def _one_step(scores: np.ndarray, step: int, levels: tuple[float, ...]) -> np.ndarray:
-    widths = np.full((len(scores), len(levels)), np.nan)
+def _one_step(scores: list[float], step: int, levels: tuple[float, ...]) -> list[list[float]]:
+    unknown = [nan] * len(levels)
     nominal = [1.0 - level for level in levels]
     alpha = list(nominal)
+    widths: list[list[float]] = []
     recent: deque[float] = deque()
     ordered: list[float] = []
     for origin in range(len(scores)):
         known = origin - step
-        score = float(scores[known]) if known >= 0 else np.nan
-        if not np.isnan(score):
-            for place, target in enumerate(nominal):
-                width = widths[known, place]
-                if not np.isnan(width):
-                    alpha[place] += GAMMA * (target - (score > width))
+        if known >= 0 and not isnan(score := scores[known]):
+            if widths[known] is not unknown:
+                for place, width in enumerate(widths[known]):
+                    alpha[place] += GAMMA * (nominal[place] - (score > width))
             recent.append(score)
             insort(ordered, score)
             if len(recent) > WINDOW:
                 del ordered[bisect_left(ordered, recent.popleft())]
-        if len(ordered) >= MIN_SCORES:
-            widths[origin] = np.maximum.accumulate([_quantile(ordered, 1.0 - level) for level in alpha])
+        stated = len(ordered) >= MIN_SCORES
+        widths.append(
+            list(accumulate((_quantile(ordered, 1.0 - level) for level in alpha), max)) if stated else unknown
+        )
     return widths
 
 

@@ -48,7 +48,6 @@ class ModelSpec:
     covariates: tuple[str, ...] = ()
     takes_missing: bool = False
     """Whether a covariate may be absent in some bars; where not, training and forecasts leave such bars out."""
-    probabilistic: bool = False
     min_bars: int = 1
     """Bars without a gap needed to train."""
     weight: float = 1.0

@@ -20,7 +20,7 @@ class Decision:
 def decide(now: datetime, last_training: datetime | None, *, running: bool) -> Decision:
     """One training of a series at a time, and none within the cooldown of the last."""
     if running:
-        return Decision(False, "a training of this series is running")
+        return Decision(False, "a training of this series waits or runs")
     if last_training is not None and now - last_training < COOLDOWN:
         again = last_training + COOLDOWN
         return Decision(False, f"last trained at {last_training:%H:%M} UTC, not again before {again:%H:%M} UTC")

@@ -17,6 +17,7 @@ from dagster import (
     AssetCheckSeverity,
     AssetKey,
     DagsterInstance,
+    DagsterRunStatus,
     Definitions,
     ExecuteInProcessResult,
     RunRequest,
@@ -248,6 +249,16 @@ def test_drift_is_found_and_retrains_its_series_once_within_the_cooldown(place: 
     refused = [message for level, message in alerts(place) if level == "LOW"]
     assert len(refused) == 1
     assert "refused: last trained at" in refused[0]
+
+
+def test_a_training_that_waits_is_not_asked_for_twice(place: Place) -> None:
+    planted_scores(place, growth=2.0)
+    place.run("drift_check")
+    place.instance.create_run_for_job(
+        place.defs.resolve_job_def("train"), status=DagsterRunStatus.NOT_STARTED, tags={"dagster/partition": ETH.key}
+    )
+    assert tick(place, None)[0] == []
+    assert alerts(place) == [("LOW", f"retraining of {ETH.key} refused: a training of this series waits or runs")]
 
 
 def test_the_severity_that_fails_the_check_is_configured(place: Place) -> None:

@@ -7,6 +7,7 @@ from math import ceil
 
 from dagster import (
     DagsterInstance,
+    DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
     RunsFilter,
@@ -15,7 +16,6 @@ from dagster import (
     sensor,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from orderflow_assets.alerts import raise_alert
 from orderflow_assets.defs.forecasting.names import CAUSE, CAUSED_BY_DRIFT, DRIFT_CHECK, TRAIN_JOB
@@ -27,6 +27,14 @@ from orderflow_assets.forecasting.train import Plan
 from orderflow_assets.partitions import series
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
+
+_UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 
 JUDGEABLE_BARS = ceil((MIN_ORIGINS + HORIZON) / Plan().held_out)
 """Five-minute bars from which on a trained model can be judged."""
@@ -110,5 +118,6 @@ def _failed(instance: DagsterInstance) -> dict[str, int]:
 
 
 def _running(instance: DagsterInstance, key: str) -> bool:
-    filters = RunsFilter(job_name=TRAIN_JOB, tags={"dagster/partition": key}, statuses=IN_PROGRESS_RUN_STATUSES)
+    """Whether a training of the series waits or runs."""
+    filters = RunsFilter(job_name=TRAIN_JOB, tags={"dagster/partition": key}, statuses=_UNFINISHED)
     return instance.get_runs_count(filters) > 0
