@@ -104,6 +104,8 @@ async def _serve(plan: Plan, port: int) -> None:
         address = f"http://127.0.0.1:{bound}"
         click.echo(f"Simulating {', '.join(plan.markets)} at {address} (seed {plan.seed}, speed {plan.speed:g}).")
         click.echo(f"Collect it with: orderflow-stream run --simulator {address}")
+        if plan.history_hours and plan.wait_for_subscribers is None:
+            click.echo("The history begins once every route has a subscriber (--wait-for-subscribers N changes that).")
         await simulator.run()
     finally:
         await simulator.close()
