@@ -30,8 +30,8 @@ from orderflow_assets.partitions import hourly, series
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
 
-HEAVY = {"orderflow/heavy": "training"}
-"""Run tag of which only one run at a time goes."""
+HEAVY = {"orderflow/heavy": "training", "dagster/max_runtime": "300"}
+"""Run tags: one such run at a time, and none longer than 300 seconds."""
 
 forecast_and_score = define_asset_job(
     "forecast_and_score",
