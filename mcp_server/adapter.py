@@ -43,11 +43,7 @@ Answers: `columns` and `rows`, newest first; columns equal in all rows are in `c
 Times are UTC; bar_ts is the closing edge of a bar. side is the taker's. Symbols are BTCUSDT, markets binance_futures.
 An error has a code, a remedy and `retryable`."""
 
-_OUTPUT = {
-    "type": "object",
-    "properties": {"columns": {"type": "array"}, "rows": {"type": "array"}, "meta": {"type": "object"}},
-    "required": ["columns", "rows", "meta"],
-}
+_OUTPUT = {"type": "object", "required": ["columns", "rows", "meta"]}
 
 Asgi = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]

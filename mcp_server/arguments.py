@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetPydanticSchema
+from pydantic_core import core_schema
 
 from mcp_server.errors import ToolError
 from orderflow_streaming.markets import MARKETS, SYMBOLS
@@ -24,8 +26,14 @@ def _upper(value: Any) -> Any:
     return value.strip().upper() if isinstance(value, str) else value
 
 
-Symbol = Annotated[Literal[SYMBOLS], BeforeValidator(_upper)]  # type: ignore[valid-type]
-Market = Literal[tuple(MARKETS)]  # type: ignore[valid-type]
+def one_of(names: Iterable[str]) -> GetPydanticSchema:
+    """Restricts a string to ``names``, as an enum in the schema."""
+    schema = core_schema.literal_schema(list(names))
+    return GetPydanticSchema(lambda source, handler: schema)
+
+
+Symbol = Annotated[str, one_of(SYMBOLS), BeforeValidator(_upper)]
+Market = Annotated[str, one_of(MARKETS)]
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 Time = Annotated[str, Field(description="ISO 8601 UTC, or back from now: 15m 2h 7d")]
 Cursor = Annotated[str, Field(description="meta.next_cursor")]

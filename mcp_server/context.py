@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,10 @@ class Context:
         if left <= 0:
             raise ToolError("timeout", "The call ran past its time limit.", "Narrow the time range or name a symbol.")
         return left
+
+    def within(self, seconds: float) -> Context:
+        """The same with at most ``seconds`` left."""
+        return replace(self, deadline=min(self.deadline, time.monotonic() + seconds))
 
     def rows(self, limit: int) -> int:
         """The rows that may be sent of the ``limit`` asked for."""

@@ -112,14 +112,19 @@ def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
     schema = arguments.model_json_schema()
     properties = {name: _untitled(value) for name, value in schema.get("properties", {}).items()}
     required = schema.get("required", [])
-    for name, value in properties.items():
-        if name not in required and "anyOf" not in value:
-            outer = {key: value.pop(key) for key in ("default", "description") if key in value}
-            properties[name] = {"anyOf": [value, {"type": "null"}], **outer}
-        if properties[name].get("default", "") is None:
-            del properties[name]["default"]
+    for name in properties.keys() - set(required):
+        properties[name] = _nullable(properties[name])
     result = {"type": "object", "properties": properties, "additionalProperties": False}
     return result | ({"required": required} if required else {})
+
+
+def _nullable(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema that also takes null; a default of null goes without saying."""
+    inner = next((part for part in value.get("anyOf", ()) if part != {"type": "null"}), value)
+    outer = {key: value[key] for key in ("description", "default") if value.get(key) is not None}
+    merged = {key: item for key, item in inner.items() if key != "default"} | outer
+    merged["type"] = [merged["type"], "null"]
+    return merged | ({"enum": [*merged["enum"], None]} if "enum" in merged else {})
 
 
 def _untitled(value: Any) -> Any:

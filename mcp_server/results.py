@@ -20,6 +20,7 @@ import pyarrow as pa
 from orderflow_streaming.tables import Column
 
 MOST_CHARACTERS = 40_000
+_SAID = {"quote": "quote ccy", "base": "base coin"}
 _ROOM_FOR_THE_REST = 2_500
 _EXACT_UNITS = ("quote", "base", "contracts", "usd")
 
@@ -44,6 +45,8 @@ class Answer:
     """The time of the rows where no column says it."""
     dated: bool = True
     """Whether the age of the newest row says how fresh the source is; not so where the caller chose the end."""
+    hoisted: bool = True
+    """Whether columns equal in all rows are said once."""
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -74,7 +77,7 @@ def payload(answer: Answer, started: float, response_format: str) -> dict[str, A
     """The answer as plain JSON values, within the limit of characters. ``started`` is a monotonic time."""
     cells = [_column(column, values) for column, values in zip(answer.columns, answer.values, strict=True)]
     rows = [list(row) for row in zip(*cells, strict=True)]
-    constants = _constants(answer.columns, cells) if len(rows) > 1 else {}
+    constants = _constants(answer.columns, cells) if answer.hoisted and len(rows) > 1 else {}
     kept = [index for index, column in enumerate(answer.columns) if column.name not in constants]
     rows = [[row[index] for index in kept] for row in rows] if constants else rows
     fitting = _fitting(rows)
@@ -94,7 +97,9 @@ def payload(answer: Answer, started: float, response_format: str) -> dict[str, A
         **answer.meta,
     }
     units = {
-        column.name: column.unit for column in answer.columns if column.unit and column.doc and column.unit != "UTC"
+        column.name: _SAID.get(column.unit, column.unit)
+        for column in answer.columns
+        if column.unit and column.doc and column.unit != "UTC"
     }
     result: dict[str, Any] = {"columns": [answer.columns[index].name for index in kept], "rows": rows[:fitting]}
     if constants:

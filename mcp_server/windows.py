@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from mcp_server.arguments import span
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
@@ -67,6 +69,11 @@ def why_empty(
     return f"{table.qualified} holds no rows of {named} {asked}. Stored: {said(first)} to {said(last)}."
 
 
+def named(equals: Mapping[str, Any]) -> dict[str, Any]:
+    """For ``meta``: what all rows have in common because it was asked for."""
+    return {"only": dict(equals)} if equals else {}
+
+
 def no_table(table: Table) -> str:
     """Why a table that is declared has nothing to say, and what fills it."""
     if table.schema in ("main", "ops"):
@@ -108,12 +115,9 @@ def newest(
         f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page} '
         f'ORDER BY "{order}" DESC, "{second}" DESC LIMIT {limit + 1}'
     )
-    try:
-        found = context.query(sql, [*values, *page_values])
-    except ToolError as error:
-        if error.code == "query" and missing(context, table):
-            return empty(table, shown, no_table(table))
-        raise
+    found = fetched(context, table, sql, [*values, *page_values])
+    if found is None:
+        return empty(table, shown, no_table(table))
     if not found.num_rows:
         reason = "No rows follow this page." if cursor else why_empty(context, table, equals, first, last, order)
         return empty(table, shown, reason)
@@ -127,7 +131,72 @@ def newest(
         truncated=found.num_rows > limit,
         cursor=lambda index: f"{times[index].as_py().isoformat()},{ties[index].as_py()}",
         dated=last is None and cursor is None,
-        meta=dict(NEWEST_FIRST),
+        meta={**named(equals), **NEWEST_FIRST},
+    )
+
+
+def aggregated(
+    context: Context,
+    table: Table,
+    columns: Sequence[Column],
+    sql: str,
+    values: Sequence[Any],
+    *,
+    equals: Mapping[str, Any],
+    edges: tuple[datetime | None, datetime | None] = (None, None),
+    time: str | None = None,
+    limit: int | None = None,
+    paged_by: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Answer:
+    """The rows of an aggregation of ``table``; an empty answer says why.
+
+    ``sql`` asks for one row more than ``limit``; the cursor of the next page is the last row's ``paged_by``, a time.
+    """
+    limit = context.rows(limit or context.max_rows)
+    found = fetched(context, table, sql, values)
+    if found is None:
+        return empty(table, columns, no_table(table))
+    if not found.num_rows:
+        return empty(table, columns, why_empty(context, table, equals, *edges))
+    rows = found.slice(0, limit)
+    times = rows[paged_by] if paged_by else None
+    window = {"start": said(edges[0], "first stored"), "end": said(edges[1], "now")}
+    return Answer.of(
+        rows,
+        {column.name: column for column in columns},
+        source=table.qualified,
+        time=time,
+        truncated=found.num_rows > limit,
+        cursor=(lambda index: times[index].as_py().isoformat()) if times is not None else None,
+        dated=edges[1] is None,
+        meta={**named(equals), "window": window, **(meta or {})},
+    )
+
+
+def fetched(context: Context, table: Table, sql: str, values: Sequence[Any]) -> pa.Table | None:
+    """The rows of a query of ``table``, None where the store has no such table yet."""
+    try:
+        return context.query(sql, values)
+    except ToolError as error:
+        if error.code == "query" and missing(context, table):
+            return None
+        raise
+
+
+def cursor_time(cursor: str | None) -> datetime | None:
+    """The time in a cursor of :func:`aggregated`."""
+    if cursor is None:
+        return None
+    try:
+        return datetime.fromisoformat(cursor)
+    except ValueError:
+        raise _no_cursor(cursor) from None
+
+
+def _no_cursor(cursor: str) -> ToolError:
+    return ToolError(
+        "argument", f"cursor: {cursor[:80]!r} is not a cursor.", "Send meta.next_cursor of the previous answer."
     )
 
 
@@ -140,11 +209,31 @@ def _after(cursor: str | None, order: str, second: str, table: Table) -> tuple[s
         moment = datetime.fromisoformat(time)
         value = datetime.fromisoformat(tie) if table.column(second).type == "TIMESTAMP" else int(tie)
     except ValueError:
-        raise ToolError(
-            "argument", f"cursor: {cursor[:80]!r} is not a cursor.", "Send meta.next_cursor of the previous answer."
-        ) from None
+        raise _no_cursor(cursor) from None
     kind = table.column(second).type
     return f' AND ("{order}" < ? OR ("{order}" = ? AND "{second}" < ?::{kind}))', [moment, moment, value]
+
+
+def latest(
+    context: Context, table: Table, names: Sequence[str], equals: Mapping[str, Any], by: Sequence[str]
+) -> Answer:
+    """The newest row of each group of rows equal in ``by``, in the order of ``by``."""
+    shown = {name: table.column(name) for name in names}
+    where, values = conditions(table, equals, None, None)
+    groups = ", ".join(f'"{name}"' for name in by)
+    order = f'struct_pack(t := "{table.time}"' + (", i := id)" if "id" in table.names else ")")
+    picked = ", ".join(f'"{name}" := "{name}"' for name in names)
+    read = ", ".join(f'newest."{name}" AS "{name}"' for name in names)
+    sql = (
+        f"SELECT {read} FROM (SELECT {groups}, arg_max(struct_pack({picked}), {order}) AS newest "
+        f'FROM "{table.schema}"."{table.name}" WHERE {where} GROUP BY {groups}) ORDER BY {groups}'
+    )
+    rows = fetched(context, table, sql, values)
+    if rows is None:
+        return empty(table, list(shown.values()), no_table(table))
+    if not rows.num_rows:
+        return empty(table, list(shown.values()), why_empty(context, table, equals, None, None))
+    return Answer.of(rows, shown, source=table.qualified, time=table.time)
 
 
 def said(moment: datetime | None, otherwise: str = "") -> str:

@@ -9,12 +9,11 @@ from pydantic import Field
 from mcp_server import windows
 from mcp_server.arguments import DEFAULT_MARKET, DEFAULT_ROWS, Cursor, Format, Limit, Market, Symbol, Time, span
 from mcp_server.context import Context
-from mcp_server.errors import ToolError
 from mcp_server.registry import tool
 from mcp_server.results import Answer
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.schema import LEVELS, STREAMS
-from orderflow_streaming.tables import Column, Table
+from orderflow_streaming.tables import Column
 
 _IDENTITY = ("symbol", "exchange", "market_type")
 _PRICES, _BOOKS, _TRADES = (STREAMS[name].table for name in ("prices", "orderbooks", "trades"))
@@ -47,7 +46,8 @@ def price_latest(
     symbol or market: all of them. Prices in quote currency, sizes in base coin, spread_bps in 1/10,000 of mid; time is
     the exchange's, UTC. Check staleness_s before calling it current. For history use bars_get."""
     columns = ("timestamp", *_IDENTITY, "bid_price", "ask_price", "mid_price", "spread_bps", "bid_qty", "ask_qty")
-    return latest(context, _PRICES, columns, symbol, market, response_format)
+    names = _PRICES.names if response_format == "detailed" else columns
+    return windows.latest(context, _PRICES, names, windows.series(symbol, market), _IDENTITY)
 
 
 @tool()
@@ -82,7 +82,7 @@ def book_latest(
         rows.append(row)
     answer = Answer.rows(columns, rows, source=_BOOKS.qualified)
     answer.moment = book["timestamp"]
-    answer.meta = {"series": f"{symbol} {market}", "mid_price": book["mid_price"]}
+    answer.meta = {**windows.named(equals), "mid_price": book["mid_price"]}
     return answer
 
 
@@ -107,10 +107,15 @@ def trades_recent(
     currency, quantity in base coin; timestamp is the exchange's, UTC."""
     equals = windows.series(symbol, market) | ({"side": side} if side else {})
     columns = ("timestamp", "price", "quantity", "quote_value", "side")
-    if response_format == "detailed":
-        columns = _TRADES.names
     return windows.newest(
-        context, _TRADES, equals=equals, columns=columns, limit=limit, start=start, end=end, cursor=cursor
+        context,
+        _TRADES,
+        equals=equals,
+        columns=_TRADES.names if response_format == "detailed" else columns,
+        limit=limit,
+        start=start,
+        end=end,
+        cursor=cursor,
     )
 
 
@@ -157,63 +162,6 @@ def trade_flow_get(
                sum(quote_value) / nullif(sum(quantity), 0) AS vwap
         FROM main.trades WHERE {where}
         GROUP BY symbol, exchange, market_type ORDER BY sum(quote_value) DESC"""
-    return grouped(context, _TRADES, _FLOW, sql, values, equals, start, end, "last_trade")
-
-
-def latest(
-    context: Context,
-    table: Table,
-    columns: tuple[str, ...],
-    symbol: str | None,
-    market: str | None,
-    response_format: str,
-) -> Answer:
-    """The newest row of each stored series, all columns where the format is detailed."""
-    names = table.names if response_format == "detailed" else columns
-    shown = {name: table.column(name) for name in names}
-    equals = windows.series(symbol, market)
-    where, values = windows.conditions(table, equals, None, None)
-    newest = ", ".join(f'newest."{name}" AS "{name}"' for name in names)
-    order = f'struct_pack(t := "{table.time}"' + (", i := id)" if "id" in table.names else ")")
-    picked = ", ".join(f'"{name}" := "{name}"' for name in names)
-    sql = (
-        f"SELECT {newest} FROM (SELECT arg_max(struct_pack({picked}), {order}) AS newest "
-        f'FROM "{table.schema}"."{table.name}" WHERE {where} GROUP BY symbol, exchange, market_type) '
-        "ORDER BY exchange, market_type, symbol"
+    return windows.aggregated(
+        context, _TRADES, _FLOW, sql, values, equals=equals, edges=(first, last), time="last_trade"
     )
-    try:
-        rows = context.query(sql, values)
-    except ToolError as error:
-        if error.code == "query" and windows.missing(context, table):
-            return windows.empty(table, list(shown.values()), windows.no_table(table))
-        raise
-    if not rows.num_rows:
-        reason = windows.why_empty(context, table, equals, None, None)
-        return windows.empty(table, list(shown.values()), reason)
-    return Answer.of(rows, shown, source=table.qualified, time=table.time)
-
-
-def grouped(
-    context: Context,
-    table: Table,
-    columns: tuple[Column, ...],
-    sql: str,
-    values: list[Any],
-    equals: dict[str, Any],
-    start: str | None,
-    end: str | None,
-    time: str | None,
-) -> Answer:
-    """The rows of an aggregation of ``table``; an empty answer says why."""
-    first, last = span(start, end)
-    try:
-        rows = context.query(sql, values)
-    except ToolError as error:
-        if error.code == "query" and windows.missing(context, table):
-            return windows.empty(table, columns, windows.no_table(table))
-        raise
-    if not rows.num_rows:
-        return windows.empty(table, columns, windows.why_empty(context, table, equals, first, last))
-    meta = {"window": {"start": windows.said(first, "first stored"), "end": windows.said(last, "now")}}
-    declared = {column.name: column for column in columns}
-    return Answer.of(rows, declared, source=table.qualified, time=time, dated=last is None, meta=meta)

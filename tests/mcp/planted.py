@@ -1,0 +1,227 @@
+"""A small market with known rows, for asking the server about."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from orderflow_assets.bars.minutes import BARS_1M
+from orderflow_assets.features.catalog import GROUPS
+from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, VERSIONS
+from orderflow_assets.signals.layer import SIGNALS_TABLE
+from orderflow_streaming.schema import GAPS, QUARANTINE, STREAMS
+from orderflow_streaming.store import Store
+from orderflow_streaming.tables import Table
+
+MINUTES = 120
+IDENTITY = {"symbol": "BTCUSDT", "exchange": "binance", "market_type": "futures"}
+SERIES = {"series": "BTCUSDT|binance_futures", **IDENTITY, "target": "price", "model": "nbeats", "version": 3}
+LEVEL = 61_234.5
+
+
+def now() -> datetime:
+    """The last full minute, naive UTC."""
+    return datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0)
+
+
+def plant(store: Store) -> datetime:
+    """Fill the store; returns the closing edge of the newest bar."""
+    end = now()
+    start = end - timedelta(minutes=MINUTES)
+    minutes = [start + timedelta(minutes=number) for number in range(MINUTES)]
+    for table, rows in _rows(minutes, end):
+        store.write(table, rows_of(table, rows))
+    return end
+
+
+def rows_of(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows with every declared column; what is not given is NULL."""
+    names = table.names
+    return pa.table({name: [row.get(name) for row in rows] for name in names}, schema=table.arrow_schema)
+
+
+def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict[str, Any]]]]:
+    newest = {"timestamp": end, "received_at": end}
+    step = [IDENTITY | {"timestamp": minute, "received_at": minute, "id": i} for i, minute in enumerate(minutes)]
+    bars = [IDENTITY | {"open_time": minute, "bar_ts": minute + timedelta(minutes=1)} for minute in minutes]
+    trades = [
+        row
+        | {
+            "trade_id": str(i),
+            "price": LEVEL + i / 100,
+            "quantity": 0.125,
+            "quote_value": (LEVEL + i / 100) * 0.125,
+            "side": "buy" if i % 3 else "sell",
+            "is_buyer_maker": i % 3 == 0,
+        }
+        for i, row in enumerate(step)
+    ]
+    quotes = [
+        row
+        | {
+            "mid_price": LEVEL + 0.05,
+            "bid_price": LEVEL,
+            "ask_price": LEVEL + 0.1,
+            "spread": 0.1,
+            "spread_bps": 0.1 / LEVEL * 1e4,
+            "bid_qty": 1.5,
+            "ask_qty": 2.5,
+            "source_seq": str(i),
+        }
+        for i, row in enumerate(step)
+    ]
+    book = IDENTITY | newest | {"id": 1, "mid_price": LEVEL + 0.05}
+    for level in range(1, 11):
+        book |= {
+            f"bid_{level}_price": LEVEL - level / 10,
+            f"ask_{level}_price": LEVEL + level / 10,
+            f"bid_{level}_qty": float(level),
+            f"ask_{level}_qty": 2.0 * level,
+        }
+    outcome = end - timedelta(minutes=10)
+    scores = [
+        SERIES
+        | {
+            "issued_at": outcome - timedelta(minutes=5 * (number + 1)),
+            "target_ts": outcome - timedelta(minutes=5 * number),
+            "step": 1,
+            "actual": LEVEL,
+            "error": 1.0 + number,
+            "naive_error": 2.0 + number,
+            "scaled_error": 0.1,
+            "scaled_naive_error": 0.2,
+            "inside_80": number % 2 == 0,
+            "inside_95": True,
+            "scored_at": end,
+        }
+        for number in range(6)
+    ]
+    forecasts = [
+        SERIES
+        | {
+            "issued_at": end,
+            "target_ts": end + timedelta(minutes=5 * number),
+            "step": number,
+            "last_value": LEVEL,
+            "point": LEVEL + number,
+            "naive": LEVEL,
+            "lower_80": LEVEL - 10,
+            "upper_80": LEVEL + 10,
+            "lower_95": LEVEL - 20,
+            "upper_95": LEVEL + 20,
+            "made_at": end,
+        }
+        for number in (1, 2, 3)
+    ]
+    volatility = SERIES | {"target": "volatility", "model": "naive", "version": 0, "issued_at": end, "step": 12}
+    forecasts.append(
+        volatility
+        | {"target_ts": end + timedelta(hours=1), "made_at": end, "reason": "fewer than 200 bars: no trained model yet"}
+    )
+    return [
+        (STREAMS["trades"].table, trades),
+        (STREAMS["prices"].table, quotes),
+        (STREAMS["orderbooks"].table, [book]),
+        (
+            STREAMS["mark_prices"].table,
+            [row | {"mark_price": LEVEL, "index_price": LEVEL - 1, "funding_rate": 0.0001} for row in step[-3:]],
+        ),
+        (STREAMS["funding_rates"].table, [row | {"funding_rate": 0.0001} for row in step[-3:]]),
+        (STREAMS["open_interest"].table, [row | {"open_interest": 80_000.5 + row["id"]} for row in step[-3:]]),
+        (
+            STREAMS["liquidations"].table,
+            [row | {"side": "long", "price": LEVEL, "quantity": 0.5, "value_usd": LEVEL / 2} for row in step[-2:]],
+        ),
+        (
+            BARS_1M,
+            [
+                row
+                | {
+                    "open": LEVEL,
+                    "high": LEVEL + 2,
+                    "low": LEVEL - 1,
+                    "close": LEVEL + 1,
+                    "volume": 2.0,
+                    "quote_volume": 2 * LEVEL,
+                    "taker_buy_volume": 1.5,
+                    "taker_buy_quote": 1.5 * LEVEL,
+                    "trade_count": 10,
+                    "vwap": LEVEL,
+                    "mid_close": LEVEL + 1,
+                    "quote_count": 60,
+                    "quoted_s": 60.0,
+                }
+                for row in bars
+            ],
+        ),
+        (GROUPS["prices"].table, [row | {"n_obs": 60, "mid_price": LEVEL, "spread_bps": 0.0163} for row in bars]),
+        (GROUPS["trades"].table, [row | {"n_obs": 10} for row in bars]),
+        (
+            SIGNALS_TABLE,
+            [
+                row
+                | {
+                    "signal": "smart_money_index",
+                    "value": 0.25,
+                    "confidence": 0.75,
+                    "components": json.dumps({"flow": 0.5, "depth": None}),
+                }
+                for row in bars
+            ],
+        ),
+        (FORECASTS, forecasts),
+        (SCORES, scores),
+        (
+            VERSIONS,
+            [
+                SERIES
+                | {
+                    "status": "deployed",
+                    "alias": "champion",
+                    "trained_at": end,
+                    "data_from": minutes[0],
+                    "data_to": end,
+                    "rows": 24,
+                    "data_hash": "a" * 64,
+                    "code_version": "b" * 12,
+                    "metrics": json.dumps({"ratio": 0.93}),
+                }
+            ],
+        ),
+        (
+            DRIFT,
+            [
+                SERIES
+                | {
+                    "checked_at": end,
+                    "scores": 6,
+                    "error_ratio": 1.4,
+                    "severity": "MEDIUM",
+                    "detected": True,
+                    "reason": "errors grew by 40 %",
+                }
+            ],
+        ),
+        (
+            GAPS,
+            [
+                IDENTITY
+                | {
+                    "detected_at": end,
+                    "stream": "trades",
+                    "started_at": end - timedelta(minutes=3),
+                    "ended_at": end - timedelta(minutes=2),
+                    "first_missing": "7",
+                    "last_missing": "9",
+                    "reason": "sequence jump",
+                }
+            ],
+        ),
+        (
+            QUARANTINE,
+            [{"received_at": end, "market": "binance_futures", "topic": "trades", "reason": "not JSON", "raw": b"{"}],
+        ),
+    ]

@@ -1,0 +1,105 @@
+"""What a model is shown: small, complete, honest, and the same at every start."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mcp_server import adapter
+from mcp_server.registry import CORE, declared_tools, select
+from orderflow_streaming.markets import MARKETS, SYMBOLS, UnknownNameError
+
+TOOLS = declared_tools()
+SLIM = """
+import sys
+import mcp_server.adapter, mcp_server.cli
+from mcp_server.registry import declared_tools
+declared_tools()
+print([name for name in ("dagster", "torch", "pandas", "darts", "scipy", "sklearn") if name in sys.modules])
+"""
+LIST = """
+from mcp_server import adapter
+from mcp_server.registry import declared_tools
+print([adapter._listed(tool).model_dump_json(by_alias=True) for tool in declared_tools().values()])
+"""
+
+
+def shown(name: str) -> str:
+    return adapter._listed(TOOLS[name]).model_dump_json(by_alias=True, exclude_none=True)
+
+
+def python(code: str, hash_seed: str = "0") -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
+    )
+    return done.stdout
+
+
+def test_the_core_costs_at_most_8000_tokens() -> None:
+    core = [name for name, tool in TOOLS.items() if tool.toolset == CORE]
+    assert 20 <= len(core) <= 25
+    assert sum(len(shown(name)) for name in core) / 4 <= 8_000
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_is_named_described_and_bounded(name: str) -> None:
+    tool = TOOLS[name]
+    assert re.fullmatch(r"[a-z0-9_]{1,40}", name)
+    assert 150 <= len(tool.description) <= 500
+    assert len(shown(name)) / 4 <= 400
+    assert tool.annotations["readOnlyHint"] is True
+    assert tool.annotations["destructiveHint"] is False
+    assert tool.input_schema["additionalProperties"] is False
+    assert '"title"' not in json.dumps(tool.input_schema)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_names_are_enumerated_and_optional_arguments_take_null(name: str) -> None:
+    schema = TOOLS[name].input_schema
+    for argument, kind in schema["properties"].items():
+        optional = argument not in schema.get("required", ())
+        assert ("null" in kind["type"]) is optional
+        if argument in ("symbol", "market"):
+            allowed = SYMBOLS if argument == "symbol" else tuple(MARKETS)
+            assert kind["enum"] == [*allowed, None][: len(allowed) + optional]
+
+
+def test_the_list_is_the_same_at_every_start() -> None:
+    assert python(LIST, "1") == python(LIST, "2")
+
+
+def test_a_reader_needs_neither_dagster_nor_torch_nor_pandas() -> None:
+    assert python(SLIM).strip() == "[]"
+
+
+def test_exclusion_wins_and_hides_from_the_catalogue_too() -> None:
+    selection = select(TOOLS, names=("sql_query", "price_latest"), excluded=("sql_query",))
+    assert list(selection.listed) == ["price_latest"]
+    assert "sql_query" not in selection.reachable
+
+
+def test_toolsets_add_up() -> None:
+    assert set(select(TOOLS, toolsets=("all",)).listed) == set(TOOLS)
+    assert set(select(TOOLS, toolsets=("core", "streams")).listed) == set(TOOLS)
+    assert "candles_get" not in select(TOOLS).listed
+    assert "candles_get" in select(TOOLS).reachable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [({"toolsets": ("cor",)}, "core"), ({"names": ("price_latst",)}, "price_latest"), ({"excluded": ("sql",)}, "sql")],
+)
+def test_an_unknown_name_stops_with_the_nearest(arguments: dict[str, tuple[str, ...]], nearest: str) -> None:
+    with pytest.raises(UnknownNameError, match=nearest):
+        select(TOOLS, **arguments)  # type: ignore[arg-type]
+
+
+def test_instructions_are_short() -> None:
+    assert len(adapter.INSTRUCTIONS) < 1_500
+    assert all(
+        name in TOOLS for name in re.findall(r"[a-z]+_[a-z_]*(?:get|list|latest|health|search)\b", adapter.INSTRUCTIONS)
+    )
