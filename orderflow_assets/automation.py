@@ -46,13 +46,21 @@ overtaken: AutomationCondition = (
 ).with_label("overtaken")
 """An input changed after the asset was computed, both since the last tick; the change must not pass for handled."""
 
+missing_at_first_sight = (AutomationCondition.initial_evaluation() & AutomationCondition.missing()).with_label(
+    "missing_at_first_sight"
+)
+"""Hours that were reported before the automation first looked, or that were missing when a condition changed."""
+
 _handled = (
     AutomationCondition.newly_requested()
     | AutomationCondition.newly_updated()
     | AutomationCondition.initial_evaluation()
 )
 _later_than_handled = (
-    failed_once | overtaken | AutomationCondition.any_deps_match(AutomationCondition.will_be_requested())
+    failed_once
+    | overtaken
+    | missing_at_first_sight
+    | AutomationCondition.any_deps_match(AutomationCondition.will_be_requested())
 )
 
 on_new_or_late_data = (

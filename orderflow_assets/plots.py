@@ -22,6 +22,7 @@ MAX_BYTES = 50_000
 """Every event is kept in the run's history, so a picture stays small."""
 
 _BUCKETS = 96
+_COLOURS = 48
 
 
 def draw(layer: Layer, store: Store, start: datetime, end: datetime) -> str | None:
@@ -35,7 +36,7 @@ def _bars(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure 
     """Price against its first bar in percent and traded value, per symbol."""
     rows = store.query(
         f"""
-        SELECT symbol || ' ' || exchange || ' ' || market_type AS series, time_bucket($step::INTERVAL, bar_ts) AS t,
+        SELECT symbol || ' ' || exchange || ' ' || market_type AS series, time_bucket($step::INTERVAL, open_time) AS t,
                arg_max(coalesce(close, mid_close), bar_ts) AS price, sum(quote_volume) AS value
         FROM {layer.table.qualified} WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP
         GROUP BY ALL ORDER BY series, t
@@ -56,7 +57,7 @@ def _bars(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure 
         price.plot(times, level, linewidth=1, label=name.split(" ")[0])
         value.plot(times, [rows["value"][index] or float("nan") for index in at], linewidth=0.8)
     price.set_ylabel("price, %")
-    price.legend(fontsize=6, ncols=5, loc="upper left", frameon=False)
+    figure.legend(fontsize=6, ncols=9, loc="outside upper center", frameon=False)
     value.set_ylabel("value, quote")
     value.set_yscale("log")
     return figure
@@ -80,7 +81,7 @@ def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figu
     """Each signal over time, the mean over the series."""
     rows = store.query(
         f"""
-        SELECT signal, time_bucket($step::INTERVAL, bar_ts) AS t, avg(value) AS value FROM {layer.table.qualified}
+        SELECT signal, time_bucket($step::INTERVAL, open_time) AS t, avg(value) AS value FROM {layer.table.qualified}
         WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP GROUP BY ALL ORDER BY t
         """,
         {"start": start, "end": end, "step": _step(start, end)},
@@ -136,7 +137,10 @@ def _figure(height: float) -> Figure:
 
 
 def _markdown(figure: Figure, name: str) -> str | None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    encoded = base64.b64encode(buffer.getvalue()).decode()
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(small, format="png", optimize=True)
+    encoded = base64.b64encode(small.getvalue()).decode()
     return f"![{name}](data:image/png;base64,{encoded})" if len(encoded) <= MAX_BYTES else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -124,3 +125,9 @@ def minutes(start: datetime, hours: float) -> list[datetime]:
 
 def partition(hour: datetime) -> str:
     return hour.strftime(hourly.fmt)
+
+
+def hours_of(start: datetime, end: datetime) -> list[str]:
+    """The partitions that ``[start, end)`` touches."""
+    first = start.replace(minute=0, second=0, microsecond=0)
+    return [partition(first + index * HOUR) for index in range(math.ceil((end - first) / HOUR))]

@@ -37,7 +37,7 @@ class Clockwork:
     def __init__(self, defs: Definitions, instance: DagsterInstance) -> None:
         self.defs, self.instance = defs, instance
         self.now, self.cursor = NOW, None
-        self.tick()
+        self.first = self.tick()
 
     def tick(self) -> dict[AssetKey, set[str]]:
         self.now += timedelta(seconds=30)
@@ -120,6 +120,16 @@ def test_a_history_is_requested_at_once(clockwork: Clockwork) -> None:
     hours = [LAST_HOUR - index * HOUR for index in range(6)]
     clockwork.report(*hours)
     assert clockwork.tick() == both({partition(hour) for hour in hours})
+
+
+def test_hours_reported_before_the_first_look_are_requested(
+    instance: DagsterInstance, faults: Faults, tmp_path: Path
+) -> None:
+    for hour in (LAST_HOUR - HOUR, LAST_HOUR, LAST_HOUR - LOOKBACK - HOUR):
+        instance.report_runless_asset_event(AssetMaterialization(TRADES, partition=partition(hour)))
+    clockwork = Clockwork(planted_defs(faults, tmp_path), instance)
+    assert clockwork.first == both({partition(LAST_HOUR - HOUR), partition(LAST_HOUR)})
+    assert clockwork.tick() == {}
 
 
 def test_the_running_hour_is_requested_each_time_it_is_reported(clockwork: Clockwork) -> None:

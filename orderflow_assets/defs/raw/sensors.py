@@ -62,13 +62,15 @@ def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> Sen
         return SensorResult(skip_reason=_why_nothing(progress), cursor=cursor)
     old = [hour for hour in due.closed if _partitioned(hour) and hour <= now - LOOKBACK]
     known = {stream.name: context.instance.get_materialized_partitions(KEYS[stream.name]) for stream in streams}
+    runs = [_run_over(stretch) for stretch in _stretches(old)]
     return SensorResult(
         asset_events=[
             _event(report, closed=report.hour in due.closed)
             for report in reports
             if report.stream in progress.waiting[report.hour] or _partition(report.hour) not in known[report.stream]
         ],
-        run_requests=[_run_over(stretch) for stretch in _stretches(old)],
+        run_requests=runs,
+        skip_reason=None if runs else f"Reported {', '.join(sorted({_partition(report.hour) for report in reports}))}.",
         cursor=cursor,
     )
 
