@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,9 +31,9 @@ SERIES = {"symbol": "AAAUSDT", "exchange": "binance", "market_type": "futures"}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Iterator[Store]:
     with connect(tmp_path, scope="write") as opened:
-        yield opened  # type: ignore[misc]
+        yield opened
 
 
 def put(store: Store, table: Table, count: int, **columns: object) -> None:

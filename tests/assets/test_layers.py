@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -14,7 +15,10 @@ from orderflow_assets.features.feature import Feature
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
 from orderflow_streaming.store import Store, connect
-from tests.assets.computing import compute, copied
+from orderflow_streaming.store.endpoint import database_path
+from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.server import StoreServer
+from tests.assets.computing import compute, copied, differences, stored
 from tests.assets.tape import END, START
 
 NAMES = [layer.table.qualified for layer in LAYERS]
@@ -73,6 +77,21 @@ def test_a_window_replaces_only_its_own_rows(raw_tape: Path, tmp_path: Path) -> 
         for layer in LAYERS:
             layer.compute(store, start + timedelta(minutes=20), start + timedelta(minutes=40))
         assert first == {name: _times(store, name, layer) for name, layer in zip(NAMES, LAYERS, strict=True)}
+
+
+def test_the_owner_in_another_process_gives_the_same(raw_tape: Path, tape_store: Store, tmp_path: Path) -> None:
+    shutil.copytree(raw_tape, tmp_path, dirs_exist_ok=True)
+    engine = Engine(database_path(tmp_path))
+    server = StoreServer(engine, tmp_path)
+    server.start()
+    try:
+        with connect(tmp_path, scope="write", embedded=False) as served:
+            compute(served, START.replace(minute=0), END)
+            for layer in LAYERS:
+                assert not differences(stored(tape_store, layer.table), stored(served, layer.table), 1e-9)
+    finally:
+        server.stop()
+        engine.close()
 
 
 def _times(store: Store, name: str, layer: Layer) -> tuple[int, datetime]:
