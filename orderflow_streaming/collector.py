@@ -62,6 +62,13 @@ def plans(settings: Settings) -> tuple[Plan, ...]:
     return tuple(found)
 
 
+def _cause(error: BaseException) -> BaseException:
+    """The error behind the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class Collector:
     """Lives on the event loop; :meth:`run` reads until it is told to stop, and leaves nothing unsynced."""
 
@@ -95,14 +102,15 @@ class Collector:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self.health.stopping = True
-                for task in (ending, reading, syncing):
-                    task.cancel()
-                    await asyncio.wait({task})
+                for ended in (ending, reading, syncing):
+                    ended.cancel()
+                    await asyncio.wait({ended})
         if not await self.inbox.sync():
             log.error("%d frames could not be written and are lost", self.inbox.frames)
         self.inbox.close()
         for task in done - {ending}:
-            task.result()
+            if error := task.exception():
+                raise _cause(error)
 
     async def flush(self) -> bool:
         """Have everything read so far stored."""
@@ -127,8 +135,9 @@ class Collector:
         self._polls.append(polls)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep(plan.exchange, client, self._engine, known=known))
-            for part in (*connections, polls):
-                tasks.create_task(part.run())
+            tasks.create_task(polls.run())
+            for connection in connections:
+                tasks.create_task(connection.run())
 
     async def _discover(self, plan: Plan, client: RestClient) -> bool:
         """Ask the venue what it lists; False where it did not tell."""

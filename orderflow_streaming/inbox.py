@@ -88,10 +88,10 @@ class Inbox:
         )
 
     async def run(self, interval_s: float) -> None:
-        """Sync every ``interval_s`` until cancelled."""
+        """Sync every ``interval_s`` until cancelled; a write that is under way ends nevertheless."""
         while True:
             await asyncio.sleep(interval_s)
-            if not await self.sync(interval_s):
+            if not await asyncio.shield(self.sync(interval_s)):
                 await asyncio.sleep(_RETRY_S)
 
     async def sync(self, check_s: float = 0.2) -> bool:
@@ -132,17 +132,16 @@ class Inbox:
     def _limit_pending(self) -> None:
         """Apply the overflow rule to what came while the disk was busy."""
         excess = self.frames - self._limit
-        if excess <= 0:
-            return
-        if self._overflow == "drop_books":
-            for pending in self._pending.values():
-                dropped = min(excess, len(pending.raw)) if pending.droppable else 0
-                if dropped > 0:
-                    self._count(pending.market, pending.channel, pending.received[:dropped])
-                    del pending.received[:dropped], pending.raw[:dropped]
-                    excess -= dropped
+        for pending in self._pending.values() if self._overflow == "drop_books" else ():
+            dropped = min(excess, len(pending.raw)) if pending.droppable else 0
+            if dropped > 0:
+                self._count(pending.market, pending.channel, pending.received[:dropped])
+                del pending.received[:dropped], pending.raw[:dropped]
+                excess -= dropped
         if excess > 0:
             self.open.clear()
+        else:
+            self.open.set()
 
     def _limit_unsynced(self) -> None:
         """Apply the overflow rule to batches the disk refused, oldest first."""
