@@ -30,7 +30,7 @@ PROMPTS: dict[str, Prompt] = {
             "Who is in control of a market right now: price, flow, book, positioning, forecast, with caveats.",
             _SERIES,
             "Brief me on {symbol} on {market}.\n"
-            "1. price_latest, and stop with what is missing if staleness_s is above 60.\n"
+            "1. price_latest, and stop with what is missing if age_s is above 60.\n"
             "2. trade_flow_get for 15m and for 2h: who pays the spread, and is it growing?\n"
             "3. features_get groups orderbook and trades over the last 30m; catalog_describe what you do not know.\n"
             "4. mark_funding_get, open_interest_get and liquidations_get over 8h: is positioning crowded?\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from mcp_server.results import Answer
 from orderflow_streaming.markets import market as declared_market
 from orderflow_streaming.tables import Column, Table
 
+AGE = Column("age_s", "DOUBLE", "age of this row now", "s")
 NEWEST_FIRST = {"order": "newest first", "times": "UTC"}
 
 
@@ -217,7 +218,10 @@ def _after(cursor: str | None, order: str, second: str, table: Table) -> tuple[s
 def latest(
     context: Context, table: Table, names: Sequence[str], equals: Mapping[str, Any], by: Sequence[str]
 ) -> Answer:
-    """The newest row of each group of rows equal in ``by``, in the order of ``by``."""
+    """The newest row of each group of rows equal in ``by``, in the order of ``by``, and how old it is.
+
+    ``names`` holds the table's time.
+    """
     shown = {name: table.column(name) for name in names}
     where, values = conditions(table, equals, None, None)
     groups = ", ".join(f'"{name}"' for name in by)
@@ -233,7 +237,11 @@ def latest(
         return empty(table, list(shown.values()), no_table(table))
     if not rows.num_rows:
         return empty(table, list(shown.values()), why_empty(context, table, equals, None, None))
-    return Answer.of(rows, shown, source=table.qualified, time=table.time)
+    answer = Answer.of(rows, shown, source=table.qualified, time=table.time)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    answer.columns = [*answer.columns, AGE]
+    answer.values.append([round((now - moment).total_seconds(), 1) for moment in rows[table.time].to_pylist()])
+    return answer
 
 
 def said(moment: datetime | None, otherwise: str = "") -> str:

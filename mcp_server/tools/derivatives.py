@@ -53,7 +53,7 @@ def open_interest_get(
 ) -> Answer:
     """Open interest in base coin and in USD, with its change over one hour, futures only. Without start and end: the
     newest row of each stored series; with them: history, newest first. Venues publish it every few seconds to minutes,
-    so look at staleness_s. oi_change_pct_1h is percent; times UTC."""
+    so look at age_s. oi_change_pct_1h is percent; times UTC."""
     names = ("open_interest", "open_interest_usd", "oi_change_1h", "oi_change_pct_1h")
     columns = ("timestamp", *_IDENTITY, *names)
     equals = windows.series(symbol, market)

@@ -47,7 +47,7 @@ def forecasts_get(
     return windows.aggregated(
         context,
         FORECASTS,
-        FORECASTS.columns,
+        [FORECASTS.column(name) for name in columns],
         sql,
         values,
         equals=equals,

@@ -44,7 +44,7 @@ def price_latest(
 ) -> Answer:
     """Newest best bid, ask, mid and spread, one row per stored series. Use it for "what is the price now". Without
     symbol or market: all of them. Prices in quote currency, sizes in base coin, spread_bps in 1/10,000 of mid; time is
-    the exchange's, UTC. Check staleness_s before calling it current. For history use bars_get."""
+    the exchange's, UTC. Check age_s before calling it current. For history use bars_get."""
     columns = ("timestamp", *_IDENTITY, "bid_price", "ask_price", "mid_price", "spread_bps", "bid_qty", "ask_qty")
     names = _PRICES.names if response_format == "detailed" else columns
     return windows.latest(context, _PRICES, names, windows.series(symbol, market), _IDENTITY)

@@ -184,7 +184,7 @@ _ASSETS = (
     Column("checks", "JSON"),
     Column("newest_row", "TIMESTAMP", "newest time in the asset's table", "UTC"),
 )
-_GRAPHQL = """
+GRAPHQL = """
 query { assetNodes {
   assetKey { path } groupName
   assetMaterializations(limit: 1) { timestamp }
@@ -226,7 +226,7 @@ def assets_status(context: Context, group: str | None = None) -> Answer:
 def _assets(context: Context) -> list[dict[str, Any]]:
     request = urllib.request.Request(
         f"{context.dagster_url.rstrip('/')}/graphql",
-        json.dumps({"query": _GRAPHQL}).encode(),
+        json.dumps({"query": GRAPHQL}).encode(),
         {"Content-Type": "application/json"},
     )
     try:

@@ -8,9 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcp_server import adapter
-from mcp_server.registry import CORE, declared_tools, select
+from mcp_server.errors import ToolError
+from mcp_server.registry import CORE, checked, declared_tools, select
 from orderflow_streaming.markets import MARKETS, SYMBOLS, UnknownNameError
 
 TOOLS = declared_tools()
@@ -103,3 +106,32 @@ def test_instructions_are_short() -> None:
     assert all(
         name in TOOLS for name in re.findall(r"[a-z]+_[a-z_]*(?:get|list|latest|health|search)\b", adapter.INSTRUCTIONS)
     )
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def complaint(name: str, arguments: dict[str, object]) -> str:
+    """What is wrong with the arguments, nothing where they are taken."""
+    try:
+        checked(TOOLS[name], arguments)
+    except ToolError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_any_arguments_are_taken_or_refused_in_a_line(name: str) -> None:
+    names = st.sampled_from([*TOOLS[name].input_schema["properties"], "other"])
+
+    @given(st.dictionaries(names, JSON_VALUES, max_size=4))
+    def take(arguments: dict[str, object]) -> None:
+        said = complaint(name, arguments)
+        assert "\n" not in said
+        assert len(said) < 500
+
+    take()
