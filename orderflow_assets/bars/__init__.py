@@ -1,0 +1,1 @@
+"""Bars and their building blocks: seconds of quotes, parent trades, minutes."""

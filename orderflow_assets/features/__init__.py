@@ -1,0 +1,1 @@
+"""Features: declared by group, computed bar by bar from bars and seconds."""
