@@ -81,10 +81,18 @@ class Engine:
     def close(self) -> None:
         self._connection.close()
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file."""
-        with self._cursor() as cursor:
-            cursor.execute("CHECKPOINT")
+    def checkpoint(self, timeout_s: float = 30.0) -> None:
+        """Move the write-ahead log into the database file, between two writing transactions."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with self._cursor() as cursor:
+                    cursor.execute("CHECKPOINT")
+                return
+            except duckdb.TransactionException as error:
+                if time.monotonic() > deadline:
+                    raise StoreBusyError(f"writers left no moment for a checkpoint in {timeout_s:g} s.") from error
+            time.sleep(random.uniform(0.005, 0.05))
 
     # -- reading ---------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import gzip
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -462,3 +463,14 @@ def test_times_are_utc_wherever_the_daemon_runs(tape: Tape, monkeypatch: pytest.
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_checkpoint_waits_for_the_writer(tape: Tape) -> None:
+    tape.store(trade(START_MS, 1))
+    with ThreadPoolExecutor(1) as pool:
+        with tape.engine.transaction() as cursor:
+            cursor.execute("UPDATE trades SET price = 1")
+            checkpoint = pool.submit(tape.engine.checkpoint)
+            time.sleep(0.1)
+            assert not checkpoint.done()
+        assert checkpoint.result(10) is None
