@@ -39,7 +39,7 @@ def main() -> None:
     """Answer questions about order flow over the Model Context Protocol. Without a command it serves."""
 
 
-@main.command(_SERVE, context_settings={"auto_envvar_prefix": PREFIX})
+@main.command(_SERVE, context_settings={"auto_envvar_prefix": PREFIX, "max_content_width": 110})
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -51,8 +51,13 @@ def main() -> None:
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback only with a token (HTTP).")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option("--token", help="Bearer token that opens reading (HTTP). Better set as a variable.")
+@click.option("--token", help="Bearer token that opens reading (HTTP); a variable or a file does not show in ps.")
 @click.option("--write-token", help="Bearer token that opens everything (HTTP).")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Bearer tokens, a line `read TOKEN` or `write TOKEN` each (HTTP).",
+)
 @click.option("--allowed-host", "allowed_hosts", multiple=True, help="A further Host header to answer (HTTP).")
 @click.option("--toolsets", default="core", show_default=True, help="core, all, or names with commas.")
 @click.option("--tools", help="Only these tools, with commas; replaces --toolsets.")
@@ -84,6 +89,8 @@ def serve(
     dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
     server = adapter.build(Calls(selection, Options(data_dir, max_rows, dagster_url)), version("orderflow"))
     if output is not None:
+        if sys.stdin.isatty():
+            click.echo("orderflow-mcp speaks MCP on stdin and stdout; a client such as Claude starts it.", err=True)
         adapter.serve_stdio(server, output)
     else:
         _serve_http(server, writing, **network)
@@ -120,11 +127,12 @@ def _serve_http(
     port: int,
     token: str | None,
     write_token: str | None,
+    token_file: Path | None,
     allowed_hosts: tuple[str, ...],
 ) -> None:
     from mcp_server import adapter, http
 
-    tokens = http.tokens(token, write_token)
+    tokens = http.tokens(token, write_token, token_file)
     http.require_guard(host, tokens, allowed_hosts, writing=writing)
     listener = http.bound(host, port)
     click.echo(f"orderflow-mcp serves on http://{http.address(listener)}/mcp", err=True)

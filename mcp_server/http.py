@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
@@ -27,19 +28,40 @@ STOP_S = 1
 """How long open streams may last after a signal."""
 
 
-def tokens(read: str | None, write: str | None) -> dict[str, Right]:
-    """The tokens by what they open. Too short ones, or one for both, end the command."""
-    named: dict[Right, str | None] = {"read": read, "write": write}
-    given = {token: right for right, token in named.items() if token is not None}
-    if any(len(token) < SHORTEST_TOKEN or not token.isascii() for token in given):
+def tokens(read: str | None, write: str | None, file: Path | None) -> dict[str, Right]:
+    """The tokens by what they open, those of the lines of ``file`` too: ``read TOKEN`` or ``write TOKEN``.
+
+    Short tokens, tokens given twice and an unreadable file end the command.
+    """
+    flags: list[tuple[str, str | None]] = [("read", read), ("write", write)]
+    given = [(right, token) for right, token in flags if token is not None] + (_lines(file) if file else [])
+    known: dict[str, Right] = {}
+    for right, token in given:
+        if len(token) < SHORTEST_TOKEN or not token.isascii():
+            raise CommandError(
+                f"a token has at least {SHORTEST_TOKEN} ASCII characters. Make one with: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                CONFIGURATION,
+            )
+        if token in known:
+            raise CommandError("a token is given twice. Use another one for each right and client.", CONFIGURATION)
+        known[token] = "write" if right == "write" else "read"
+    return known
+
+
+def _lines(file: Path) -> list[tuple[str, str]]:
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise CommandError(f"the token file {file} cannot be read: {reason}.", CONFIGURATION) from None
+    found = [tuple(line.split()) for line in lines if line.strip()]
+    pairs = [("read", *words) if len(words) == 1 else words for words in found]
+    if not pairs or any(len(words) != 2 or words[0] not in ("read", "write") for words in pairs):
         raise CommandError(
-            f"a token has at least {SHORTEST_TOKEN} ASCII characters. Make one with: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
-            CONFIGURATION,
+            f"the token file {file} must hold lines `read TOKEN` or `write TOKEN`; a lone TOKEN reads.", CONFIGURATION
         )
-    if read is not None and read == write:
-        raise CommandError("--token and --write-token are the same. Use one token for each right.", CONFIGURATION)
-    return given
+    return [(right, token) for right, token in pairs]
 
 
 def require_guard(host: str, known: Mapping[str, Right], named_hosts: tuple[str, ...], *, writing: bool) -> None:
