@@ -43,7 +43,6 @@ Answers: `columns` and `rows`, newest first; columns equal in all rows are in `c
 Times are UTC; bar_ts is the closing edge of a bar. side is the taker's. Symbols are BTCUSDT, markets binance_futures.
 An error has a code, a remedy and `retryable`."""
 
-_OUTPUT = {"type": "object", "required": ["columns", "rows", "meta"]}
 
 Asgi = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
@@ -155,7 +154,6 @@ def _listed(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         inputSchema=tool.input_schema,
-        outputSchema=_OUTPUT,
         annotations=types.ToolAnnotations.model_validate(tool.annotations),
         _meta={"anthropic/alwaysLoad": True} if tool.always_load else None,
     )

@@ -6,9 +6,10 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server import adapter
@@ -19,6 +20,7 @@ from orderflow_streaming.markets import MARKETS, SYMBOLS, UnknownNameError
 TOOLS = declared_tools()
 SLIM = """
 import sys
+from pathlib import Path
 import mcp_server.adapter, mcp_server.cli
 from mcp_server.registry import declared_tools
 declared_tools()
@@ -128,6 +130,7 @@ def complaint(name: str, arguments: dict[str, object]) -> str:
 def test_any_arguments_are_taken_or_refused_in_a_line(name: str) -> None:
     names = st.sampled_from([*TOOLS[name].input_schema["properties"], "other"])
 
+    @settings(max_examples=25)
     @given(st.dictionaries(names, JSON_VALUES, max_size=4))
     def take(arguments: dict[str, object]) -> None:
         said = complaint(name, arguments)
@@ -135,3 +138,10 @@ def test_any_arguments_are_taken_or_refused_in_a_line(name: str) -> None:
         assert len(said) < 500
 
     take()
+
+
+def test_the_documentation_lists_every_tool_and_no_other() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "mcp.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE)) == {
+        (name, tool.toolset) for name, tool in TOOLS.items()
+    }
