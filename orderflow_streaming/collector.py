@@ -130,6 +130,8 @@ class Collector:
             Connection(plan.exchange, socket, self.inbox, interrupted=self._interrupted)
             for socket in plan.exchange.sockets(symbols, plan.streams, plan.endpoints)
         ]
+        for connection in connections:
+            self._resume(connection)
         polls = Polls(plan.exchange, plan.exchange.polls(symbols, plan.streams), client, self.inbox)
         self._connections += connections
         self._polls.append(polls)
@@ -180,6 +182,14 @@ class Collector:
         return f"no market could be reached within {UNREACHABLE_AFTER_S:g} s ({'; '.join(reasons) or 'no answer'})."
 
     # -- holes -----------------------------------------------------------------------------------------
+
+    def _resume(self, connection: Connection) -> None:
+        """Take the time since the last stored row, when no daemon ran, for a lost connection."""
+        market, ledger = connection.exchange.market, self._writer.storage.ledger
+        for subscription in connection.subscriptions.values():
+            identity = subscription.topic.symbol, market.exchange, market.market_type
+            known = (ledger.get(stream, identity).last_time for stream in subscription.topic.streams)
+            subscription.interrupted_us = max(0, *known)
 
     def _interrupted(self, connection: Connection, subscription: Subscription, lost_us: int, back_us: int) -> None:
         self._note(connection.exchange.market, subscription.topic, lost_us, back_us, DISCONNECTION)

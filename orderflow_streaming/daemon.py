@@ -110,6 +110,7 @@ class Daemon:
             interval_s=settings.flush_interval_seconds,
             batch_size=settings.batch_size,
             keep_hours=settings.journal_keep_hours,
+            streams=settings.stream_types,
         )
         create_views(self._engine)
         recovered = self._writer.recover()

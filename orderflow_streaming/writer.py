@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -99,8 +99,11 @@ class Writer:
         interval_s: float = 5.0,
         batch_size: int = 10_000,
         keep_hours: float = 0.0,
+        streams: Collection[str] = (),
     ) -> None:
+        """``streams`` are those to store; empty means all."""
         self._journal = journal
+        self._streams = frozenset(streams or STREAMS)
         self._interval_s, self._batch_size, self._keep_hours = interval_s, batch_size, keep_hours
         cursor = engine.cursor()
         self.storage = Storage(engine, cursor, consecutive())
@@ -254,7 +257,8 @@ class Writer:
             for frames in groups:
                 streams |= self._stage(frames, rejected)
             table = _quarantine_table(rejected)
-            return self.storage.store(streams, mark, quarantine=table, gaps=gaps, dry_run=dry_run), rejected
+            wanted = streams & self._streams
+            return self.storage.store(wanted, mark, quarantine=table, gaps=gaps, dry_run=dry_run), rejected
         finally:
             self._normalizer.clear()
 

@@ -71,6 +71,12 @@ def test_what_was_synced_before_a_kill_is_stored_after_it_once(tmp_path: Path) -
         with running(Daemon(tmp_path, simulation, "--symbols", SYMBOLS)) as daemon:
             _wait_for_trades(daemon, 50)
             assert daemon.end() == 0
+        with duckdb.connect(str(database_path(daemon.data_dir)), read_only=True) as database:
+            down = database.execute(
+                "SELECT symbol, count(*) FROM ops.gaps WHERE stream = 'prices' AND reason = 'disconnection' "
+                "AND started_at < ended_at GROUP BY symbol ORDER BY symbol"
+            ).fetchall()
+        assert down == [("BTCUSDT", 2), ("ETHUSDT", 2)]
         rows = stored(daemon.data_dir)
         for topic, keys in rows.items():
             assert len(keys) == len(set(keys)), topic

@@ -264,6 +264,33 @@ def test_a_passing_failure_keeps_the_frames_and_stores_them_once(tape: Tape, mon
     assert tape.writer.totals.last_error == ""
 
 
+def test_a_broken_engine_ends_the_writer_and_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise duckdb.FatalException("the database has been invalidated")
+
+    with opened(tmp_path) as tape:
+        tape.append(trade(START_MS, 1))
+        tape.writer.synced(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Storage, "store", broken)
+            tape.writer.start()
+            assert not tape.writer.flush(10)
+        assert isinstance(tape.writer.broken, duckdb.FatalException)
+    with opened(tmp_path) as tape:
+        assert tape.writer.recover() == 1
+        assert tape.rows("SELECT trade_id FROM trades") == [("1",)]
+
+
+def test_streams_that_are_not_wanted_are_not_stored(tmp_path: Path) -> None:
+    with opened(tmp_path) as tape:
+        tape.writer = Writer(tape.engine, tape.journal, streams=("mark_prices",))
+        tape.store(mark(START_MS), trade(START_MS, 1))
+        counts = [
+            tape.rows(f"SELECT count(*) FROM {name}")[0][0] for name in ("mark_prices", "funding_rates", "trades")
+        ]
+        assert counts == [1, 0, 0]
+
+
 def test_a_failure_in_the_middle_of_a_flush_leaves_no_trace(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
     tape.store(trade(START_MS, 1), mark(START_MS))
     with monkeypatch.context() as patch:
