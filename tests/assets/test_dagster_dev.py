@@ -25,6 +25,9 @@ from orderflow_assets.metadata import asset_key
 from orderflow_assets.watermark import GRACE
 from orderflow_streaming.exit_codes import CONFIGURATION, NOT_RUNNING
 from orderflow_streaming.store import connect
+from orderflow_streaming.store.endpoint import database_path
+from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.server import StoreServer
 from tests.assets import tape
 from tests.assets.planted import hours_of
 from tests.conftest import ROOT
@@ -50,10 +53,12 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def webserver(served: object, tmp_path: Path) -> Iterator[str]:
-    """Address of a ``dagster dev`` in a folder of its own, on a store that holds the planted market."""
-    with connect(tmp_path, scope="write") as store:
-        tape.load(store, tape.planted())
+def webserver(raw_tape: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of a ``dagster dev`` in a folder of its own, on a served store that holds the planted market."""
+    shutil.copytree(raw_tape, tmp_path, dirs_exist_ok=True)
+    engine = Engine(database_path(tmp_path))
+    server = StoreServer(engine, tmp_path)
+    server.start()
     home, port = tmp_path / "home", free_port()
     home.mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
@@ -80,6 +85,8 @@ def webserver(served: object, tmp_path: Path) -> Iterator[str]:
             process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+        server.stop()
+        engine.close()
 
 
 def answers(address: str) -> bool:
