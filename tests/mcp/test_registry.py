@@ -20,7 +20,6 @@ from orderflow_streaming.markets import MARKETS, SYMBOLS, UnknownNameError
 TOOLS = declared_tools()
 SLIM = """
 import sys
-from pathlib import Path
 import mcp_server.adapter, mcp_server.cli
 from mcp_server.registry import declared_tools
 declared_tools()
