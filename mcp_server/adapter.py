@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
 from typing import Any
@@ -42,11 +41,6 @@ Answers: `columns` and `rows`, newest first; columns equal in all rows are in `c
 `meta.staleness_s` is the age of the newest row. `meta.truncated` with `meta.next_cursor`: call again with cursor.
 Times are UTC; bar_ts is the closing edge of a bar. side is the taker's. Symbols are BTCUSDT, markets binance_futures.
 An error has a code, a remedy and `retryable`."""
-
-
-Asgi = Callable[
-    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
-]
 
 
 def build(calls: Calls, version: str) -> Server:
