@@ -9,6 +9,7 @@ from dagster import (
     RunFailureSensorContext,
     run_failure_sensor,
 )
+from dagster._utils.error import SerializableErrorInfo
 
 from orderflow_assets.alerts import raise_alert
 from orderflow_assets.resources import StoreResource
@@ -27,8 +28,7 @@ def alert_on_run_failure(context: RunFailureSensorContext, store: StoreResource)
     """Stores an alert for every run that fails, with the steps that failed and why."""
     run = context.dagster_run
     errors = {
-        event.step_key or "": event.step_failure_data.error.message.strip() if event.step_failure_data.error else ""
-        for event in context.get_step_failure_events()
+        event.step_key or "": _cause(event.step_failure_data.error) for event in context.get_step_failure_events()
     }
     assets = sorted(key.to_user_string() for key in run.asset_selection or ())
     with store.connect() as opened:
@@ -39,3 +39,10 @@ def alert_on_run_failure(context: RunFailureSensorContext, store: StoreResource)
             f"run {run.run_id[:8]} failed: {', '.join(errors) or context.failure_event.message}",
             {"run_id": run.run_id, "job": run.job_name, "assets": assets, "errors": errors, "tags": dict(run.tags)},
         )
+
+
+def _cause(error: SerializableErrorInfo | None) -> str:
+    """The message at the bottom of a chain of errors."""
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else ""
