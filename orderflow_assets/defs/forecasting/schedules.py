@@ -69,7 +69,11 @@ def every_five_minutes(context: ScheduleEvaluationContext, store: StoreResource)
         return SkipReason("There are no bars yet.")
     # An edge closes the bar that opened one step before it and belongs to that bar's hour.
     hours = [(newest - back * STEP).replace(minute=0).strftime(hourly.fmt) for back in (1, 2)]
-    requests = [RunRequest(partition_key=hour) for hour in dict.fromkeys(hours) if hourly.has_partition_key(hour)]
+    requests = [
+        RunRequest(partition_key=hour, run_key=f"{newest:%Y-%m-%dT%H:%M}|{hour}")
+        for hour in dict.fromkeys(hours)
+        if hourly.has_partition_key(hour)
+    ]
     return requests or SkipReason(f"The newest bar, of {newest} UTC, lies outside the partitions.")
 
 
