@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -139,8 +140,14 @@ def serve_stdio(server: Server, output: int) -> None:
 
 def http_sessions(server: Server, hosts: list[str], origins: list[str]) -> StreamableHTTPSessionManager:
     """Sessions over Streamable HTTP, for requests with these Host and Origin headers only."""
+    logging.getLogger("mcp.server.streamable_http").addFilter(_worth_logging)
     security = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
     return StreamableHTTPSessionManager(server, security_settings=security)
+
+
+def _worth_logging(record: logging.LogRecord) -> bool:
+    """Not so the end of a stream that a client closed, which the SDK logs as an error."""
+    return not (record.exc_info and record.exc_info[0] is anyio.ClosedResourceError)
 
 
 def _listed(tool: Tool) -> types.Tool:

@@ -225,13 +225,19 @@ def latest(
     shown = {name: table.column(name) for name in names}
     where, values = conditions(table, equals, None, None)
     groups = ", ".join(f'"{name}"' for name in by)
-    order = f'struct_pack(t := "{table.time}"' + (", i := id)" if "id" in table.names else ")")
+    tie = "id" if "id" in table.names else table.time
     picked = ", ".join(f'"{name}" := "{name}"' for name in names)
     read = ", ".join(f'newest."{name}" AS "{name}"' for name in names)
-    sql = (
-        f"SELECT {read} FROM (SELECT {groups}, arg_max(struct_pack({picked}), {order}) AS newest "
-        f'FROM "{table.schema}"."{table.name}" WHERE {where} GROUP BY {groups}) ORDER BY {groups}'
-    )
+    source = f'"{table.schema}"."{table.name}"'
+    sql = f"""
+        WITH ends AS (
+            SELECT {groups}, max("{table.time}") AS "{table.time}" FROM {source} WHERE {where} GROUP BY {groups}
+        ),
+        last AS (SELECT * FROM {source} JOIN ends USING ({groups}, "{table.time}"))
+        SELECT {read} FROM (
+            SELECT {groups}, arg_max(struct_pack({picked}), "{tie}") AS newest FROM last GROUP BY {groups}
+        )
+        ORDER BY {groups}"""
     rows = fetched(context, table, sql, values)
     if rows is None:
         return empty(table, list(shown.values()), no_table(table))

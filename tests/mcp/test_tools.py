@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from mcp_server import windows
 from mcp_server.arguments import MOST_ROWS
+from mcp_server.context import Context, Reader
 from mcp_server.errors import ToolError
 from mcp_server.registry import declared_tools
 from mcp_server.results import MOST_CHARACTERS
-from orderflow_streaming.store import Store
+from orderflow_streaming.schema import STREAMS
+from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
 from tests.mcp.conftest import STATUS, Ask, asking
-from tests.mcp.planted import LEVEL, MINUTES
+from tests.mcp.planted import LEVEL, MINUTES, rows_of
 
 BTC = {"symbol": "BTCUSDT"}
 GOOD: dict[str, dict[str, Any]] = {
@@ -386,3 +390,33 @@ def test_without_dagster_the_error_says_what_else_there_is(planted: tuple[Path, 
         asking(planted[0], dagster_url="http://127.0.0.1:9")("assets_status")
     assert failure.value.code == "dagster_unavailable"
     assert "tables_list" in failure.value.remedy
+
+
+def test_the_newest_row_of_a_series_is_the_last_stored_of_its_newest_time(served: StoreServer, tmp_path: Path) -> None:
+    at = datetime.fromisoformat("2026-11-24T09:00:00")
+    table = STREAMS["index_prices"].table
+    rows = [
+        {
+            "id": id,
+            "symbol": symbol,
+            "exchange": exchange,
+            "market_type": "futures",
+            "timestamp": time,
+            "index_price": price,
+        }
+        | {"received_at": time}
+        for id, symbol, exchange, time, price in (
+            (1, "BTCUSDT", "binance", at, 1.0),
+            (3, "BTCUSDT", "binance", at, 3.0),
+            (2, "BTCUSDT", "binance", at, 2.0),
+            (4, "BTCUSDT", "binance", at - timedelta(days=40), 4.0),
+            (5, "BTCUSDT", "bybit", at - timedelta(days=30), 5.0),
+            (6, "ETHUSDT", "binance", at, 6.0),
+        )
+    ]
+    with connect(tmp_path, scope="write") as store:
+        store.write(table, rows_of(table, rows))
+    context = Context(Reader(tmp_path), {}, 100, monotonic() + 10)
+    names = ("timestamp", "index_price")
+    answer = windows.latest(context, table, names, {"symbol": "BTCUSDT"}, ("symbol", "exchange", "market_type"))
+    assert answer.values[1] == [3.0, 5.0]
