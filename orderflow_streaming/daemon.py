@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -80,20 +81,17 @@ class Daemon:
 
         Raises NoMarketReachedError and StoreBrokenError, after everything was closed.
         """
-        self._writer.start()
-        try:
+        with ExitStack() as closing:
+            for close in (self._engine.close, self._writer.prune, self._journal.close):
+                closing.callback(close)
+            self._heed_signals(closing)
+            self._server.start()
+            self._writer.start()
+            for end in (self._server.stop, self._checkpoint, self._writer.stop):
+                closing.callback(end)
             with asyncio.Runner(loop_factory=gathering_loop) as runner:
                 runner.run(self._collect(started))
-        finally:
-            self._writer.stop()
-            if not self._writer.broken:
-                self._engine.checkpoint()
-            report = self._report()
-            self._server.stop()
-            self._journal.close()
-            self._writer.prune()
-            self._engine.close()
-        return report
+        return self._report()
 
     # -- opening ---------------------------------------------------------------------------------------
 
@@ -123,13 +121,16 @@ class Daemon:
     async def _collect(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._collector = Collector(self.settings, self._engine, self._journal, self._writer)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._signalled)
-        self._server.start()
+        if self._signals:
+            self._collector.stopped.set()
         started()
         await self._collector.run()
         log.info("stopped reading; storing what is left")
+
+    def _heed_signals(self, closing: ExitStack) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                closing.callback(signal.signal, number, signal.signal(number, self._signalled))
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         """The first signal ends the reading, the second everything; what is synced is stored at the next start."""
@@ -140,22 +141,35 @@ class Daemon:
 
     # -- actions ---------------------------------------------------------------------------------------
 
-    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        if self._collector is None:
-            raise StoreUnavailableError("the daemon is starting. Try again in a moment.")
-        place = {"store": self.address, "database": str(self._engine.path)}
-        return self._collector.health.status() | place
-
-    def _flush(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _running(self) -> tuple[Collector, asyncio.AbstractEventLoop]:
         if self._collector is None or self._loop is None:
             raise StoreUnavailableError("the daemon is starting. Try again in a moment.")
-        flushing = asyncio.run_coroutine_threadsafe(self._collector.flush(), self._loop)
-        return {"stored": flushing.result(_FLUSH_TIMEOUT_S), "pending": self._writer.pending}
+        return self._collector, self._loop
+
+    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        collector, _loop = self._running()
+        place = {"store": self.address, "database": str(self._engine.path)}
+        return collector.health.status() | place
+
+    def _flush(self, _: dict[str, Any]) -> dict[str, Any]:
+        collector, loop = self._running()
+        if collector.health.stopping:
+            raise StoreUnavailableError("the daemon is stopping, and stores everything before it ends.")
+        flushing = asyncio.run_coroutine_threadsafe(collector.flush(), loop)
+        try:
+            stored = flushing.result(_FLUSH_TIMEOUT_S)
+        except TimeoutError:
+            stored = False
+        return {"stored": stored, "pending": self._writer.pending}
 
     def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
         if self._collector is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._collector.stopped.set)
         return {"stopping": True}
+
+    def _checkpoint(self) -> None:
+        if not self._writer.broken:
+            self._engine.checkpoint()
 
     def _report(self) -> Report:
         totals = self._writer.totals

@@ -167,7 +167,8 @@ class Health:
         if not self._inbox.open.is_set():
             found.append("reading waits for the disk")
         found += [
-            f"{market} {channel}: {count} frames dropped" for (market, channel), count in self._inbox.dropped.items()
+            f"{market} {channel}: {count} frames dropped"
+            for (market, channel), count in list(self._inbox.dropped.items())
         ]
         free = shutil.disk_usage(self._settings.data_dir).free
         if free < LEAST_DISK_BYTES:
@@ -190,7 +191,7 @@ class Health:
             f"up {_duration(self.uptime_s)}, {connected}/{len(self._connections)} sockets, "
             f"{self.messages_per_second:,.0f} messages/s, {self.rows_per_minute:,.0f} rows/min, "
             f"{self.rows_stored:,} rows, {self._writer.pending:,} pending, "
-            f"{sum(totals.gaps.values())} gaps, {sum(totals.rejected.values())} rejected, "
+            f"{totals.gaps.total()} gaps, {totals.rejected.total()} rejected, "
             f"lag {max(lags, default=0.0):,.0f} ms"
         )
 
@@ -274,7 +275,7 @@ class Health:
             "flushes": totals.flushes,
             "errors": totals.errors,
             "last_error": totals.last_error,
-            "quarantined": sum(totals.rejected.values()),
+            "quarantined": totals.rejected.total(),
             "journal_bytes": self._journal.size(),
         }
 

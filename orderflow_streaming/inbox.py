@@ -82,9 +82,9 @@ class Inbox:
 
     @property
     def frames(self) -> int:
-        """Frames that are not on disk."""
-        return sum(len(pending.raw) for pending in self._pending.values()) + sum(
-            batch.frames.num_rows for batch in self._unsynced
+        """Frames that are not on disk; may be asked from any thread."""
+        return sum(len(pending.raw) for pending in list(self._pending.values())) + sum(
+            batch.frames.num_rows for batch in list(self._unsynced)
         )
 
     async def run(self, interval_s: float) -> None:
