@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from orderflow_streaming.schema import IDENTITY, STREAMS, Stream
@@ -23,6 +23,9 @@ GRACE = timedelta(minutes=2)
 REFRESH_MINUTES = 5
 """How often the running hour is reported."""
 
+RACING = 3
+"""How many times faster than ours the market's clock may run for its running hour to be worth reporting."""
+
 MAX_HOURS = 24
 MAX_ROWS = 20_000_000
 """Work of one step: hours reported, and new rows per stream looked at."""
@@ -35,23 +38,19 @@ class Progress:
     """What has been seen: last row per stream, hours that wait to be reported, newest event time.
 
     ``waiting`` maps an hour to the streams with unreported rows in it, ``refreshed`` is the last mark of
-    :data:`REFRESH_MINUTES` at which the running hour was reported.
+    :data:`REFRESH_MINUTES` at which the running hour was reported, ``looked_at`` our time at the last step.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
     waiting: dict[datetime, frozenset[str]] = field(default_factory=dict)
     watermark: datetime | None = None
     refreshed: datetime | None = None
+    looked_at: datetime | None = None
 
     def to_json(self) -> str:
-        return json.dumps(
-            {
-                "ids": self.ids,
-                "waiting": {hour.isoformat(): sorted(names) for hour, names in self.waiting.items()},
-                "watermark": self.watermark.isoformat() if self.watermark else None,
-                "refreshed": self.refreshed.isoformat() if self.refreshed else None,
-            }
-        )
+        times = {name: value.isoformat() for name in _TIMES if (value := getattr(self, name))}
+        waiting = {hour.isoformat(): sorted(names) for hour, names in self.waiting.items()}
+        return json.dumps({"ids": self.ids, "waiting": waiting, **times})
 
     @classmethod
     def from_json(cls, text: str | None) -> Progress:
@@ -61,9 +60,11 @@ class Progress:
         return cls(
             ids=value["ids"],
             waiting={datetime.fromisoformat(hour): frozenset(names) for hour, names in value["waiting"].items()},
-            watermark=datetime.fromisoformat(value["watermark"]) if value["watermark"] else None,
-            refreshed=datetime.fromisoformat(value["refreshed"]) if value["refreshed"] else None,
+            **{name: datetime.fromisoformat(value[name]) for name in _TIMES if name in value},
         )
+
+
+_TIMES = ("watermark", "refreshed", "looked_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +122,16 @@ def advance(store: Store, streams: list[Stream], progress: Progress, now: dateti
         waiting=dict(sorted(waiting.items())),
         watermark=watermark,
         refreshed=progress.refreshed,
+        looked_at=now,
     )
-    return advanced, _due(advanced, set(touched), progress.watermark)
+    return advanced, _due(progress, advanced, set(touched))
 
 
 def settle(progress: Progress, due: Due) -> Progress:
     """The progress after the hours of ``due`` have been reported. The running hour keeps waiting for its end."""
     waiting = {hour: names for hour, names in progress.waiting.items() if hour not in due.closed}
     refreshed = _mark(progress.watermark) if due.running and progress.watermark else progress.refreshed
-    return Progress(progress.ids, waiting, progress.watermark, refreshed)
+    return replace(progress, waiting=waiting, refreshed=refreshed)
 
 
 def describe(store: Store, streams: list[Stream], hours: Iterable[datetime]) -> list[HourReport]:
@@ -173,20 +175,27 @@ def _new_rows(store: Store, streams: list[Stream], ids: dict[str, int]) -> list[
     return store.query(" UNION ALL ".join(parts), parameters, timeout_s=60).to_pylist()
 
 
-def _due(progress: Progress, touched: set[datetime], before: datetime | None) -> Due:
+def _due(before: Progress, progress: Progress, touched: set[datetime]) -> Due:
     if progress.watermark is None:
         return Due((), None)
-    watermark = progress.watermark
     closed = [
-        hour
-        for hour in progress.waiting
-        if hour + HOUR + GRACE <= watermark
-        and not (hour in touched and before is not None and hour + HOUR + GRACE <= before)
+        hour for hour in progress.waiting if _closed(hour, progress) and not (hour in touched and _closed(hour, before))
     ]
-    mark = _mark(watermark)
+    mark = _mark(progress.watermark)
     running = _floor(mark - timedelta(microseconds=1), 60)
     fresh = mark != progress.refreshed and running in progress.waiting and running not in closed
-    return Due(tuple(closed[:MAX_HOURS]), running if fresh else None)
+    return Due(tuple(closed[:MAX_HOURS]), running if fresh and not _races(before, progress) else None)
+
+
+def _closed(hour: datetime, progress: Progress) -> bool:
+    return progress.watermark is not None and hour + HOUR + GRACE <= progress.watermark
+
+
+def _races(before: Progress, progress: Progress) -> bool:
+    """Whether the market's clock ran well ahead of ours since the last step, as when a history is caught up with."""
+    if before.watermark is None or before.looked_at is None or not progress.watermark or not progress.looked_at:
+        return False
+    return progress.watermark - before.watermark > RACING * (progress.looked_at - before.looked_at)
 
 
 def _mark(watermark: datetime) -> datetime:

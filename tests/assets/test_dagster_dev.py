@@ -73,6 +73,7 @@ def webserver(raw_tape: Path, tmp_path: Path) -> Iterator[str]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -111,18 +111,50 @@ def test_an_hour_without_any_row_is_not_reported(ticks: Store, desk: Desk) -> No
     ]
 
 
-def test_the_running_hour_is_reported_at_marks_and_once_more_when_it_ends(ticks: Store, desk: Desk) -> None:
-    hour = RUNNING - 4 * HOUR
-    last = plant_trades(ticks, minutes(hour, 0.2))
-    assert hours_of(desk.tick()) == [partition(hour)]
-    last = plant_trades(ticks, [hour + timedelta(minutes=13)], first_id=last + 1)
-    assert "next 5-minute mark" in desk.tick().skip_reason.skip_message
-    last = plant_trades(ticks, [hour + timedelta(minutes=15, seconds=1)], first_id=last + 1)
-    assert hours_of(desk.tick()) == [partition(hour)]
-    plant_trades(ticks, [hour + timedelta(minutes=63)], first_id=last + 1)
-    closing = trades_in(desk.tick())
-    assert closing[partition(hour)].metadata["closed"].value
-    assert closing[partition(hour)].metadata["dagster/partition_row_count"].value == 14
+class Steps:
+    """Steps of the watermark alone, at times of the test's choosing."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.progress, self.ids = store, Progress(), 0
+
+    def trade(self, *times: datetime) -> None:
+        self.ids = plant_trades(self.store, times, first_id=self.ids + 1)
+
+    def due(self, now: datetime) -> Due:
+        progress, due = advance(self.store, stored_streams(self.store), self.progress, now)
+        self.progress = settle(progress, due)
+        return due
+
+
+def test_the_running_hour_is_due_at_marks_and_once_more_when_it_ends(ticks: Store) -> None:
+    hour, steps = RUNNING - 4 * HOUR, Steps(ticks)
+    found = []
+    for minute in (12, 13, 14.9, 15.1, 16, 59, 60.5, 61, 62.1, 63, 65.1):
+        steps.trade(hour + timedelta(minutes=minute))
+        due = steps.due(hour + timedelta(minutes=minute, seconds=1))
+        found += [(minute, "closed", value) for value in due.closed]
+        found += [(minute, "running", due.running)] if due.running else []
+    following = hour + HOUR
+    assert found == [
+        (12, "running", hour),
+        (15.1, "running", hour),
+        (59, "running", hour),
+        (60.5, "running", hour),
+        (62.1, "closed", hour),
+        (65.1, "running", following),
+    ]
+
+
+def test_while_a_history_is_caught_up_with_only_ended_hours_are_due(ticks: Store) -> None:
+    start, now, steps = RUNNING - 8 * HOUR, NOW, Steps(ticks)
+    found = []
+    for index in range(1, 9):
+        steps.trade(start + index * timedelta(minutes=20))
+        found.append(steps.due(now + index * timedelta(seconds=30)))
+    assert [due.running for due in found] == [start, *[None] * 7]
+    assert [hour for due in found for hour in due.closed] == [start, start + HOUR]
+    standing = steps.due(now + timedelta(minutes=9))
+    assert standing.running == start + 2 * HOUR
 
 
 def test_late_rows_are_reported_once_when_no_more_come(ticks: Store, desk: Desk) -> None:

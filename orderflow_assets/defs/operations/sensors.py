@@ -19,7 +19,8 @@ analytics = AutomationConditionSensorDefinition(
     target=AssetSelection.all(),
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Computes hours of bars, features, signals and forecasts as their inputs arrive.",
+    run_tags={"dagster/priority": "5"},
+    description="Computes hours of bars, features, signals and forecasts as their inputs arrive, ahead of backfills.",
 )
 
 

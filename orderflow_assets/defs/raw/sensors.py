@@ -132,5 +132,6 @@ def _why_nothing(progress: Progress) -> str:
         return f"No ticks since {progress.watermark:%Y-%m-%d %H:%M:%S} UTC."
     return (
         f"The market's clock is at {progress.watermark:%Y-%m-%d %H:%M:%S} UTC; "
-        f"the hour of {waiting[-1]:%H:%M} is reported at the next 5-minute mark and when it has ended."
+        f"the hour of {waiting[-1]:%H:%M} is reported when it has ended and, unless a history is being caught up "
+        "with, at the next 5-minute mark."
     )
