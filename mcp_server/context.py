@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mcp_server.registry import Tool
 
 DEFAULT_DAGSTER_URL = "http://127.0.0.1:3000"
+SOON_S = 1.0
+"""A store that is gone is noticed within this time."""
 
 
 class Reader:
@@ -45,11 +47,15 @@ class Reader:
             self._store = None
 
     def _ask(self, question: Any) -> Any:
+        """Asks again where the store turned out to be another process by now, not where it was slow to answer."""
         store = self._connected()
+        started = time.monotonic()
         try:
             return question(store)
         except (StoreUnavailableError, StoreAuthError):
             self._forget(store)
+            if time.monotonic() - started > SOON_S:
+                raise
             return question(self._connected())
 
     def _connected(self) -> Store:

@@ -176,7 +176,18 @@ def _wrong_argument(declared: Tool, error: ValidationError) -> ToolError:
         return ToolError(
             "argument", f"{name}: {value} is not allowed.", f"{hint} Allowed: {allowed}.".strip(), nearest=nearest
         )
-    return ToolError("argument", f"{name}: {value} does not fit.", f"{first['msg'].removeprefix('Value error, ')}.")
+    return ToolError("argument", f"{name}: {value} does not fit.", _allowed(declared.input_schema["properties"][name]))
+
+
+def _allowed(kind: dict[str, Any]) -> str:
+    """What an argument takes, in words."""
+    names = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
+    types = [kind["type"]] if isinstance(kind["type"], str) else kind["type"]
+    said = " or ".join(names.get(name, f"an {name}") for name in types if name != "null")
+    low, high = kind.get("minimum", kind.get("exclusiveMinimum")), kind.get("maximum")
+    limits = f" from {low} to {high}" if high is not None else ""
+    length = kind.get("maxLength", kind.get("maxItems"))
+    return f"Allowed: {said}{limits}{f' of at most {length}' if length else ''}."
 
 
 @cache

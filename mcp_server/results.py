@@ -21,6 +21,7 @@ from orderflow_streaming.tables import Column
 
 MOST_CHARACTERS = 40_000
 _SAID = {"quote": "quote ccy", "base": "base coin"}
+EXACT_DIGITS = 10
 _ROOM_FOR_THE_REST = 2_500
 _EXACT_UNITS = ("quote", "base", "contracts", "usd")
 
@@ -146,10 +147,15 @@ def _newest(answer: Answer) -> datetime | None:
 
 
 def _column(column: Column, values: list[Cell]) -> list[Cell]:
-    digits = 10 if column.unit.startswith(_EXACT_UNITS) else 6
+    digits = EXACT_DIGITS if column.unit.startswith(_EXACT_UNITS) else 6
     if column.type == "JSON":
         return [msgspec.json.decode(value) if isinstance(value, str) else value for value in values]
     return [_plain(value, digits) for value in values]
+
+
+def rounded(value: float | None, digits: int = EXACT_DIGITS) -> float | None:
+    """``value`` with so many significant digits."""
+    return None if value is None else float(f"{value:.{digits}g}")
 
 
 def _plain(value: Cell, digits: int) -> Cell:
@@ -157,7 +163,7 @@ def _plain(value: Cell, digits: int) -> Cell:
         case None | bool() | int() | str():
             return value
         case float():
-            return float(f"{value:.{digits}g}") if math.isfinite(value) else str(value)
+            return rounded(value, digits) if math.isfinite(value) else str(value)
         case datetime():
             return _text(value)
         case Decimal():

@@ -63,11 +63,18 @@ def why_empty(
         f'SELECT min("{column}"), max("{column}"), count(*) FROM "{table.schema}"."{table.name}" WHERE {where}', values
     )
     first, last, count = (column[0].as_py() for column in found.columns)
-    named = ", ".join(str(value) for value in equals.values()) or "any series"
+    named = _label(equals)
     if not count:
         return f"{table.qualified} holds no rows of {named} yet."
     asked = f"from {said(start, 'the first')} to {said(end, 'now')}"
     return f"{table.qualified} holds no rows of {named} {asked}. Stored: {said(first)} to {said(last)}."
+
+
+def _label(equals: Mapping[str, Any]) -> str:
+    """``BTCUSDT binance_futures`` and what else was asked for."""
+    market = [f"{equals['exchange']}_{equals['market_type']}"] if "exchange" in equals else []
+    rest = [str(value) for name, value in equals.items() if name not in ("exchange", "market_type")]
+    return " ".join([*rest[:1], *market, *rest[1:]]) or "any series"
 
 
 def named(equals: Mapping[str, Any]) -> dict[str, Any]:

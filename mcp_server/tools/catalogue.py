@@ -27,14 +27,14 @@ _FOUND = tuple(Column(name, "VARCHAR") for name in ("kind", "name", "unit", "wha
 @tool()
 def catalog_search(
     context: Context,
-    words: Annotated[str, Field(min_length=1, max_length=200)],
+    query: Annotated[str, Field(min_length=1, max_length=200)],
     kind: Kind | None = None,
     limit: Limit = 20,
 ) -> Answer:
     """Find features, signals, tables and tools by words in their name or definition, best match first. Use it when you
     do not know the exact name, such as "imbalance" or "funding"; then catalog_describe for the definition, or
     catalog_run_read to run a tool that is not listed."""
-    wanted = words.lower().split()
+    wanted = query.lower().split()
     entries = [entry for entry in _entries(context) if kind in (None, entry[0])]
     scored = [(_score(wanted, entry), entry) for entry in entries]
     found = [entry for score, entry in sorted(scored, key=lambda item: -item[0]) if score]
@@ -43,7 +43,7 @@ def catalog_search(
     if answer.truncated:
         answer.hint = f"{len(found)} names match. Add a word, choose a kind, or raise limit."
     if not found:
-        answer.hint = f"Nothing declared matches {words!r}. Try fewer or more general words."
+        answer.hint = f"Nothing declared matches {query!r}. Try fewer or more general words."
     return answer
 
 
@@ -123,12 +123,12 @@ def _described(rows: list[tuple[str, str, str, str]], about: dict[str, Any]) -> 
 
 @tool()
 def catalog_run_read(
-    context: Context, tool: Annotated[str, Field(max_length=64)], arguments: dict[str, Any] | None = None
+    context: Context, name: Annotated[str, Field(max_length=64)], arguments: dict[str, Any] | None = None
 ) -> Answer:
     """Run any reading tool by name, also one that is not listed here; the answer is that tool's own. Find names with
     catalog_search (kind tool) and arguments with catalog_describe. Never changes anything. Prefer calling a listed tool
     directly."""
-    chosen = find(tool, context.tools)
+    chosen = find(name, context.tools)
     if chosen.writes:
         raise ToolError("read_only", f"{chosen.name} changes something.", "Only reading tools run here.")
     if chosen.name == "catalog_run_read":

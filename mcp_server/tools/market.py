@@ -10,7 +10,7 @@ from mcp_server import windows
 from mcp_server.arguments import DEFAULT_MARKET, DEFAULT_ROWS, Cursor, Format, Limit, Market, Symbol, Time, span
 from mcp_server.context import Context
 from mcp_server.registry import tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, rounded
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.tables import Column
@@ -82,7 +82,7 @@ def book_latest(
         rows.append(row)
     answer = Answer.rows(columns, rows, source=_BOOKS.qualified)
     answer.moment = book["timestamp"]
-    answer.meta = {**windows.named(equals), "mid_price": book["mid_price"]}
+    answer.meta = {**windows.named(equals), "mid_price": rounded(book["mid_price"])}
     return answer
 
 

@@ -29,8 +29,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "book_latest": BTC,
     "candles_get": BTC,
     "catalog_describe": {"name": "features.trades"},
-    "catalog_run_read": {"tool": "price_latest"},
-    "catalog_search": {"words": "imbalance"},
+    "catalog_run_read": {"name": "price_latest"},
+    "catalog_search": {"query": "imbalance"},
     "features_get": BTC | {"group": "prices"},
     "forecast_skill_get": BTC,
     "forecasts_get": BTC,
@@ -277,9 +277,9 @@ def test_tables_tell_filled_from_missing(ask: Ask) -> None:
 
 
 def test_the_catalogue_finds_and_explains(ask: Ask) -> None:
-    found = cells(ask("catalog_search", words="microprice"), "name")
+    found = cells(ask("catalog_search", query="microprice"), "name")
     assert "prices.microprice" in found
-    assert ask("catalog_search", words="zzzz")["rows"] == []
+    assert ask("catalog_search", query="zzzz")["rows"] == []
     about = ask("catalog_describe", name="prices.microprice")["meta"]["about"]
     assert about["source_of_definition"] == "Stoikov 2018"
     assert "price" in cells(ask("catalog_describe", name="trades"), "name")
@@ -292,13 +292,13 @@ def test_the_catalogue_finds_and_explains(ask: Ask) -> None:
 
 def test_the_catalogue_runs_tools_that_are_not_listed(ask: Ask) -> None:
     direct = ask("funding_history_get", symbol="BTCUSDT")
-    through = ask("catalog_run_read", tool="funding_history_get", arguments={"symbol": "BTCUSDT"})
+    through = ask("catalog_run_read", name="funding_history_get", arguments={"symbol": "BTCUSDT"})
     assert through["rows"] == direct["rows"]
     assert through["meta"]["tool"] == "funding_history_get"
     with pytest.raises(ToolError, match="Unknown argument"):
-        ask("catalog_run_read", tool="funding_history_get", arguments={"symbol": "BTCUSDT", "sybmol": 1})
+        ask("catalog_run_read", name="funding_history_get", arguments={"symbol": "BTCUSDT", "sybmol": 1})
     with pytest.raises(ToolError, match="does not run itself"):
-        ask("catalog_run_read", tool="catalog_run_read")
+        ask("catalog_run_read", name="catalog_run_read")
 
 
 @pytest.mark.parametrize(
