@@ -44,7 +44,7 @@ class Settings(BaseModel):
     """``http://host:port`` of a simulator that stands in for every exchange."""
 
     flush_interval_seconds: float = Field(5.0, gt=0, le=300)
-    batch_size: int = Field(10_000, ge=1)
+    batch_size: int = Field(50_000, ge=1)
     """Frames that trigger a flush before the interval is over."""
     journal_sync_seconds: float = Field(0.2, gt=0, le=10)
     journal_segment_mb: int = Field(64, ge=1)

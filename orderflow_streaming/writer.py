@@ -97,7 +97,7 @@ class Writer:
         journal: Journal,
         *,
         interval_s: float = 5.0,
-        batch_size: int = 10_000,
+        batch_size: int = 50_000,
         keep_hours: float = 0.0,
         streams: Collection[str] = (),
     ) -> None:

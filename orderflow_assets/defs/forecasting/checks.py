@@ -1,6 +1,7 @@
 """Whether a challenger may serve, and whether what serves has drifted."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from dagster import (
     AssetCheckEvaluation,
@@ -25,6 +26,7 @@ from orderflow_assets.forecasting.registry import Registry, TamperedArtefactErro
 from orderflow_assets.forecasting.tables import DRIFT, SEVERITIES
 from orderflow_assets.partitions import series
 from orderflow_assets.resources import StoreResource
+from orderflow_streaming.store import Store
 
 RETRAIN_AT = "HIGH"
 
@@ -97,6 +99,16 @@ _DRIFT = AssetCheckSpec(
 )
 
 
+def _newest_rows(opened: Store) -> list[dict[str, Any]]:
+    """Rows of the newest drift check; none where drift was never checked."""
+    if not opened.exists(DRIFT):
+        return []
+    newest = f"SELECT max(checked_at) FROM {DRIFT.qualified}"
+    return opened.query(
+        f"SELECT * FROM {DRIFT.qualified} WHERE checked_at = ({newest}) ORDER BY series, target"
+    ).to_pylist()
+
+
 @multi_asset_check(name="check_drift", specs=[_DRIFT])
 def drifted(
     context: AssetCheckExecutionContext, config: DriftConfig, store: StoreResource
@@ -104,10 +116,7 @@ def drifted(
     """One verdict per series in one run, so each evaluation is yielded by hand with its partition."""
     severities = SEVERITIES[SEVERITIES.index(config.min_severity) :]
     with store.step("read") as opened:
-        rows = opened.query(
-            f"SELECT * FROM {DRIFT.qualified} WHERE checked_at = (SELECT max(checked_at) FROM {DRIFT.qualified}) "
-            "ORDER BY series, target"
-        ).to_pylist()
+        rows = _newest_rows(opened)
     for key in dict.fromkeys(row["series"] for row in rows):
         findings = [row for row in rows if row["series"] == key]
         worst = max(findings, key=lambda row: SEVERITIES.index(row["severity"]))
