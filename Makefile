@@ -3,8 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= data
-# Hours of simulated market the demo starts with; the rest follows in real time.
-HISTORY ?= 6
+# The simulated market of the demo: hours of history it starts with (a model needs twenty), how busy it is (1 is about
+# the real thing), and the time between two book snapshots.
+HISTORY ?= 24
+ACTIVITY ?= 0.25
+BOOK_INTERVAL_MS ?= 1000
 # PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
 TORCH_INDEX ?=
 TORCH  := torch==2.13.0
@@ -12,6 +15,7 @@ TORCH  := torch==2.13.0
 export ORDERFLOW_DATA_DIR := $(DATA)
 export OMP_WAIT_POLICY := PASSIVE
 export HF_HUB_OFFLINE := 1
+export HISTORY ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -43,7 +47,7 @@ demo: install ## Everything at once, offline: simulated exchange, daemon, Dagste
 	@echo "  Dagster  http://127.0.0.1:3000          lineage, runs, checks, backfills"
 	@echo "  MCP      http://127.0.0.1:8765/mcp      claude mcp add --transport http orderflow http://127.0.0.1:8765/mcp"
 	@echo "  Status   $(BIN)/orderflow-stream status"
-	@ORDERFLOW_SIMULATOR_URL=http://127.0.0.1:8900 ORDERFLOW_OVERFLOW=wait ORDERFLOW_HISTORY=$(HISTORY) \
+	@ORDERFLOW_SIMULATOR_URL=http://127.0.0.1:8900 ORDERFLOW_OVERFLOW=wait \
 		ORDERFLOW_FLUSH_INTERVAL_SECONDS=1 $(BIN)/honcho start simulator stream dagster mcp
 
 up: install ## The same on the live exchanges.
