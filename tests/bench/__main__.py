@@ -1,0 +1,52 @@
+"""``make bench``: every case, as a table on stderr and as one JSON object on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tests.bench import mcp_call, normalize, store
+
+CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "normalize": normalize.measure,
+    "store": store.measure,
+    "mcp": mcp_call.measure,
+}
+
+
+def main(names: list[str]) -> None:
+    console = Console(stderr=True)
+    unknown = sorted(set(names) - set(CASES))
+    if unknown:
+        sys.exit(f"unknown case {', '.join(unknown)}. Allowed: {', '.join(CASES)}.")
+    results: dict[str, list[dict[str, Any]]] = {}
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=len(names or CASES))
+        for name in names or CASES:
+            progress.update(task, description=name)
+            results[name] = CASES[name]()
+            progress.advance(task)
+    for name, rows in results.items():
+        console.print(_table(name, rows))
+    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
+    print(json.dumps({"machine": machine, "results": results}, indent=2))
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*columns, title=name, title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value := row.get(key, ""), int) else str(value) for key in columns))
+    return table
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
