@@ -61,17 +61,29 @@ def issue(store: Store, registry: Registry, start: datetime, end: datetime) -> I
             issued.refused[series.key] = str(error)
             continue
         for target in TARGETS.values():
-            edges = [
-                edge for edge in frame.times.tolist() if edge > start and (series.key, target.name, edge) not in made
+            origins = [
+                origin
+                for origin, edge in enumerate(frame.times.tolist())
+                if edge > start and (series.key, target.name, edge) not in made
             ]
-            if not edges:
+            if not origins:
                 continue
-            origins = np.searchsorted(frame.times, np.array(edges, dtype=frame.times.dtype)).tolist()
             rows = forecast(frame, target, serving(registry, series.key, target.name), origins)
-            for edge in edges:
-                of_edge = rows.filter(pc.equal(rows.column("issued_at"), pa.scalar(edge, pa.timestamp("us"))))
-                window = Window(edge, edge + _INSTANT, {"series": series.key, "target": target.name})
-                store.write(FORECASTS, of_edge, window)
+            of_series = {"series": series.key, "target": target.name}
+            for stretch in _stretches(origins):
+                first, last = frame.times[stretch[0]].item(), frame.times[stretch[-1]].item()
+                store.write(FORECASTS, _between(rows, first, last), Window(first, last + _INSTANT, of_series))
             issued.count(rows)
-            issued.latest.append(of_edge)
+            issued.latest.append(_between(rows, last, last))
     return issued
+
+
+def _stretches(origins: list[int]) -> list[np.ndarray]:
+    """Origins without a hole between them, so that a write replaces nothing that was issued before."""
+    return np.split(np.array(origins), np.flatnonzero(np.diff(origins) != 1) + 1)
+
+
+def _between(rows: pa.Table, first: datetime, last: datetime) -> pa.Table:
+    issued_at = rows.column("issued_at")
+    edges = [pa.scalar(edge, pa.timestamp("us")) for edge in (first, last)]
+    return rows.filter(pc.and_(pc.greater_equal(issued_at, edges[0]), pc.less_equal(issued_at, edges[1])))
