@@ -11,6 +11,8 @@ BOOK_INTERVAL_MS ?= 1000
 # PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
 TORCH_INDEX ?=
 TORCH  := torch==2.13.0
+# Ctrl-C and a terminate signal are the way to stop, not a failure.
+STOPPED := || { code=$$?; [ $$code -eq 130 ] || [ $$code -eq 143 ] || exit $$code; }
 
 export ORDERFLOW_DATA_DIR := $(DATA)
 export OMP_WAIT_POLICY := PASSIVE
@@ -48,12 +50,12 @@ demo: install ## Everything at once, offline: simulated exchange, daemon, Dagste
 	@echo "  MCP      http://127.0.0.1:8765/mcp      claude mcp add --transport http orderflow http://127.0.0.1:8765/mcp"
 	@echo "  Status   $(BIN)/orderflow-stream status"
 	@ORDERFLOW_SIMULATOR_URL=http://127.0.0.1:8900 ORDERFLOW_OVERFLOW=wait \
-		ORDERFLOW_FLUSH_INTERVAL_SECONDS=1 $(BIN)/honcho start simulator stream dagster mcp
+		ORDERFLOW_FLUSH_INTERVAL_SECONDS=1 $(BIN)/honcho start simulator stream dagster mcp $(STOPPED)
 
 up: install ## The same on the live exchanges.
 	@mkdir -p $(DATA)
 	@echo "Orderflow: http://127.0.0.1:3000 is Dagster, http://127.0.0.1:8765/mcp is MCP. Stop with Ctrl-C."
-	@$(BIN)/honcho start stream dagster mcp
+	@$(BIN)/honcho start stream dagster mcp $(STOPPED)
 
 test: install ## Install everything and run all tests.
 	$(BIN)/python -m pytest
