@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.endpoint import database_path
@@ -14,6 +15,10 @@ from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
 
 ROOT = Path(__file__).resolve().parents[1]
+# How fast examples are made says something of the machine, not of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 REQUIRED = os.environ.get("ORDERFLOW_REQUIRE_SHARED") == "1"
 
 
