@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= data
-# The simulated market of the demo: hours of history it starts with (a model needs twenty), how busy it is (1 is about
-# the real thing), and the time between two book snapshots.
-HISTORY ?= 24
+# The simulated market of the demo: hours of history it starts with (a model needs twenty; none where data is stored
+# already, as each start is a market of its own), how busy it is (1 is about the real thing), and the time between two
+# book snapshots.
+HISTORY ?= $(if $(wildcard $(DATA)/orderflow.duckdb),0,24)
 ACTIVITY ?= 0.25
 BOOK_INTERVAL_MS ?= 1000
 # PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
