@@ -23,7 +23,7 @@ CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
 
 
 def main(names: list[str]) -> None:
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 150)
     unknown = sorted(set(names) - set(CASES))
     if unknown:
         sys.exit(f"unknown case {', '.join(unknown)}. Allowed: {', '.join(CASES)}.")

@@ -63,7 +63,7 @@ class _BookFrame(msgspec.Struct):
     data: _Book
 
 
-def recorded(minutes: int = 3) -> dict[str, list[bytes]]:
+def recorded(minutes: int = 8) -> dict[str, list[bytes]]:
     """Frames of all nine symbols by channel, made by the simulator."""
     by_channel: dict[str, list[bytes]] = defaultdict(list)
     route = exchange(MARKET).route
