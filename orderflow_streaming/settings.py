@@ -86,15 +86,16 @@ def load(
     """
     environment = os.environ if environment is None else environment
     path = file or Path(environment.get(f"{PREFIX}CONFIG", DEFAULT_FILE))
-    values, notice = _read(path, required=file is not None)
-    for key in Settings.model_fields:
-        if f"{PREFIX}{key.upper()}" in environment:
-            values[key] = environment[f"{PREFIX}{key.upper()}"]
-    values |= {key: value for key, value in (flags or {}).items() if value is not None}
+    stored, notice = _read(path, required=file is not None)
+    variables = {key: f"{PREFIX}{key.upper()}" for key in Settings.model_fields}
+    variables = {key: name for key, name in variables.items() if name in environment}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    source = dict.fromkeys(stored, path.name) | variables | dict.fromkeys(given, "command line")
     try:
-        return Settings(**values), notice
+        return Settings(**{**stored, **{key: environment[name] for key, name in variables.items()}, **given}), notice
     except ValidationError as error:
-        raise SettingsError(f"{path.name}: {_explain(error)}") from error
+        key = str(error.errors()[0]["loc"][0])
+        raise SettingsError(f"{source.get(key, path.name)}: {_explain(error)}") from error
 
 
 def _read(path: Path, *, required: bool) -> tuple[dict[str, Any], str | None]:

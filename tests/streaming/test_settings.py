@@ -48,3 +48,18 @@ def test_a_broken_file_is_one_line_that_says_what_to_do(tmp_path: Path, content:
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
         load(tmp_path / "absent.json", environment={})
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "source"),
+    [
+        ({"symbols": "nope"}, {}, "command line"),
+        ({}, {"ORDERFLOW_SYMBOLS": "nope"}, "ORDERFLOW_SYMBOLS"),
+        ({}, {}, "config.json"),
+    ],
+)
+def test_an_error_names_where_the_value_came_from(tmp_path: Path, flags, environment, source: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"symbols": ["BTCUSDT" if flags or environment else "nope"]}))
+    with pytest.raises(SettingsError, match=f"^{source}: symbols: unknown symbol 'nope'"):
+        load(file, flags=flags, environment=environment)
