@@ -123,7 +123,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             return seen is not None and seen > datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=30)
 
         wait_for(caught_up, 300, "catching up with the simulated history")
-        last = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        settled = datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=2)
+        last = settled.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
         first = last - timedelta(hours=HISTORY_H - 2)
         materialize_all(build_defs({"store": StoreResource(data_dir=str(data_dir))}), instance, first, last)
         yield Running(data_dir, instance, first, last)
@@ -176,7 +177,7 @@ def stamp(value: str) -> pd.Timestamp:
 
 
 def approx(value: float, digits: int = 9) -> Any:
-    return pytest.approx(value, rel=10.0**-digits, abs=1e-12)
+    return pytest.approx(value, rel=10.0**-digits, abs=1e-8)
 
 
 def test_every_stream_has_rows_and_none_was_refused(running: Running) -> None:

@@ -86,7 +86,7 @@ def versions(context: AssetExecutionContext, config: TrainingConfig, store: Stor
             frame = read_frame(opened, Series.parse(key), until, plan.lookback)
         except FrameError as error:
             return MaterializeResult(metadata={"trained": 0, "reason": str(error)})
-        trained = list(train_series(registry, frame, plan, by=f"run {context.run_id[:8]}"))
+        trained = list(train_series(registry, frame, plan, by=f"run {context.run.run_id[:8]}"))
         _copy_versions(opened, registry, key)
     metadata: dict[str, Any] = {
         "trained": sum(result.version is not None for result in trained),
@@ -118,7 +118,7 @@ def versions(context: AssetExecutionContext, config: TrainingConfig, store: Stor
 )
 def champions(context: AssetExecutionContext, store: StoreResource) -> MaterializeResult:
     key, registry = context.partition_key, Registry(store.data_dir)
-    served = {target: settle(registry, key, target, by=f"run {context.run_id[:8]}") for target in TARGETS}
+    served = {target: settle(registry, key, target, by=f"run {context.run.run_id[:8]}") for target in TARGETS}
     with store.step() as opened:
         _copy_versions(opened, registry, key)
         if context.run.tags.get(CAUSE) == CAUSED_BY_DRIFT:
@@ -126,7 +126,7 @@ def champions(context: AssetExecutionContext, store: StoreResource) -> Materiali
                 f"{target}: {model} version {version}" for target, (model, version, _) in served.items()
             )
             details = {target: reason for target, (_, _, reason) in served.items()}
-            details |= {"event": "finished", "run_id": context.run_id}
+            details |= {"event": "finished", "run_id": context.run.run_id}
             raise_alert(opened, "INFO", f"retrain_{key}", f"retraining of {key} finished, now serve {message}", details)
     return MaterializeResult(
         metadata={
