@@ -127,8 +127,3 @@ def expected_tables(*, index_prices: bool = True) -> list[str]:
         for stream in venue.streams
         if index_prices or stream != "index_prices"
     ]
-
-
-def series_key(symbol: str, market: str) -> str:
-    """Name of one series in partitions and registries: ``BTCUSDT|binance_futures``."""
-    return f"{symbol}|{market}"

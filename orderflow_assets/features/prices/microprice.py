@@ -28,8 +28,6 @@ ROUNDS = 7
 LEAST_STEPS = 3_600
 """One-second steps an estimate needs: an hour's worth."""
 
-_MOVES = np.array([-1.0, -0.5, 0.5, 1.0])
-
 MICROPRICE = Table(
     "bars",
     "microprice",
