@@ -11,11 +11,12 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from orderflow_streaming.exchanges.protocol import Control, ControlKind, Exchange, Socket
+from orderflow_streaming.exchanges.protocol import Control, ControlKind, Exchange, Socket, Topic
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.subscription import Remedy, Subscription
 
@@ -61,12 +62,9 @@ class Connection:
         self.interrupted = interrupted
         self.tick_s = tick_s
         self.name = f"{exchange.market.name} {socket.name}"
-        self.subscriptions = {
-            topic.name: Subscription(
-                topic, inbox.pending(exchange.market.name, topic.channel, droppable="orderbooks" in topic.streams)
-            )
-            for topic in socket.topics
-        }
+        self.subscriptions = {topic.name: self._subscription(topic) for topic in socket.topics}
+        self._session: Session | None = None
+        self._hurried = asyncio.Event()
         self.connected = False
         self.sessions = 0
         """Connections opened so far."""
@@ -78,18 +76,51 @@ class Connection:
 
     async def run(self) -> None:
         """Keep the socket until cancelled."""
-        session = Session(self)
+        session = self._session = Session(self)
         try:
             while True:
+                if session.subscriptions is not self.subscriptions:
+                    session.expire()
                 await asyncio.wait({session.task, session.expiring}, return_when=asyncio.FIRST_COMPLETED)
                 if session.task.done():
-                    await asyncio.sleep(self._after_loss(session))
+                    await self._pause(self._after_loss(session))
                     session = Session(self)
                 else:
                     session = await self._replaced(session)
+                self._session = session
         finally:
             await session.close()
             self.connected = False
+
+    def change(self, socket: Socket) -> None:
+        """Keep ``socket`` from now on. A second connection takes over, so that topics of both lose nothing."""
+        wanted: dict[str, Subscription] = {}
+        for topic in socket.topics:
+            held = self.subscriptions.get(topic.name)
+            if held is None or held.topic.channel != topic.channel:
+                held = self._subscription(topic)
+            held.topic = topic
+            wanted[topic.name] = held
+        self.socket, self.subscriptions = socket, wanted
+        if self._session is not None:
+            self._session.expire()
+
+    def renew(self) -> None:
+        """Have a second connection take over; where none is open, try again at once."""
+        self._hurried.set()
+        if self.connected and self._session is not None:
+            self._session.expire()
+
+    def _subscription(self, topic: Topic) -> Subscription:
+        droppable = "orderbooks" in topic.streams
+        return Subscription(topic, self.inbox.pending(self.exchange.market.name, topic.channel, droppable=droppable))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, or until someone asks for it."""
+        self._hurried.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
 
     async def _replaced(self, old: Session) -> Session:
         """The session that takes over from ``old``, or ``old`` where no second connection can be had."""
@@ -143,6 +174,7 @@ class Session:
     def __init__(self, owner: Connection) -> None:
         loop = asyncio.get_running_loop()
         self._owner = owner
+        self.subscriptions = owner.subscriptions
         self._exchange = owner.exchange
         self._requests: dict[int, tuple[Sequence[str], float]] = {}
         self._last_request = 0
@@ -205,15 +237,15 @@ class Session:
         self._renew_at = now + lifetime - min(RENEWAL_MARGIN_S, lifetime / 10) * random.uniform(0.5, 1)
         self.opened = owner.connected = True
         owner.sessions += 1
-        for subscription in owner.subscriptions.values():
+        for subscription in self.subscriptions.values():
             subscription.asked(now)
-        log.info("%s: connected, %d topics", owner.name, len(owner.subscriptions))
+        log.info("%s: connected, %d topics", owner.name, len(self.subscriptions))
 
     # -- reading ---------------------------------------------------------------------------------------
 
     async def _read(self, socket: ClientConnection) -> None:
         owner = self._owner
-        subscriptions, topic_of, clock = owner.subscriptions, self._exchange.topic, time.time_ns
+        subscriptions, topic_of, clock = self.subscriptions, self._exchange.topic, time.time_ns
         reading = owner.inbox.open
         while True:
             frame = await socket.recv(decode=False)
@@ -248,15 +280,15 @@ class Session:
         names: Sequence[str] = control.topics
         if control.request in self._requests:
             names, _ = self._requests.pop(control.request)
-        names = [name for name in names if name in self._owner.subscriptions]
+        names = [name for name in names if name in self.subscriptions]
         if control.kind is ControlKind.ACK:
             for name in names:
-                self._owner.subscriptions[name].acknowledged()
+                self.subscriptions[name].acknowledged()
         elif control.kind is ControlKind.REFUSED:
             self._refused(names, control.reason)
         elif control.kind is ControlKind.SHUTDOWN:
             log.info("%s: the venue announces a shutdown", self._owner.name)
-            self._expire()
+            self.expire()
         elif control.kind is ControlKind.RATE_LIMITED:
             raise ConnectionLostError(f"rate limited: {control.reason}")
         elif control.kind is ControlKind.ERROR:
@@ -269,19 +301,19 @@ class Session:
             self._alone += names
             return
         for name in names:
-            self._owner.subscriptions[name].refused(reason, time.monotonic())
+            self.subscriptions[name].refused(reason, time.monotonic())
             log.warning("%s: %s refused: %s", self._owner.name, name, reason)
 
     # -- asking ----------------------------------------------------------------------------------------
 
     async def _subscribe_all(self, socket: ClientConnection) -> None:
-        await self._subscribe(socket, [name for name, wanted in self._owner.subscriptions.items() if wanted.available])
+        await self._subscribe(socket, [name for name, wanted in self.subscriptions.items() if wanted.available])
         self._everything_asked = True
 
     async def _subscribe(self, socket: ClientConnection, names: Sequence[str], *, size: int | None = None) -> None:
         for part in _parts(names, size or self._exchange.limits.topics_per_request):
             for name in part:
-                self._owner.subscriptions[name].asked(time.monotonic())
+                self.subscriptions[name].asked(time.monotonic())
             await self._send(socket, self._exchange.subscribe(part, self._request(part)))
 
     async def _unsubscribe(self, socket: ClientConnection, names: Sequence[str]) -> None:
@@ -323,7 +355,7 @@ class Session:
             if self._everything_asked and not self._requests and not self.ready.done():
                 self.ready.set_result(None)
             if now >= self._renew_at:
-                self._expire()
+                self.expire()
             if self._frames != frames:
                 frames, self._data_until = self._frames, now
                 self._data_since = self._data_since or now
@@ -333,7 +365,7 @@ class Session:
         """Ask again for what is silent or was refused; give the connection up where that did not help."""
         alone, again = self._alone, []
         self._alone = []
-        for name, subscription in self._owner.subscriptions.items():
+        for name, subscription in self.subscriptions.items():
             remedy = subscription.check(now)
             if remedy is Remedy.RECONNECT:
                 raise ConnectionLostError(f"{name} stayed silent after asking again")
@@ -347,7 +379,8 @@ class Session:
             await self._subscribe(socket, again)
         await self._subscribe(socket, alone, size=1)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Ask for another connection to take over."""
         if not self.expiring.done():
             self.expiring.set_result(None)
 
