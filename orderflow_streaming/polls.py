@@ -1,10 +1,11 @@
-"""What no socket brings is asked for over REST, evenly spread over time; answers become frames."""
+"""Paths asked again and again over REST, evenly spread over time; answers become frames."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from orderflow_streaming.exchanges.protocol import Exchange, Poll, rest_frame
@@ -12,6 +13,9 @@ from orderflow_streaming.inbox import Inbox, Pending
 from orderflow_streaming.rest import RestClient, RestError
 
 log = logging.getLogger(__name__)
+
+MISSED_POLLS = 3
+"""No answer for so many intervals is a hole."""
 
 
 @dataclass(slots=True)
@@ -23,17 +27,32 @@ class Polled:
     pending: Pending
     messages: int = 0
     last_us: int = 0
+    interrupted_us: int = 0
+    """``last_us`` when the answers ceased; 0 once one came again."""
     failures: int = 0
     """In a row."""
     reason: str = ""
 
 
+Interrupted = Callable[[Exchange, Polled, int, int], None]
+
+
 class Polls:
     """The polls of one market."""
 
-    def __init__(self, exchange: Exchange, polls: tuple[Poll, ...], client: RestClient, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        polls: tuple[Poll, ...],
+        client: RestClient,
+        inbox: Inbox,
+        *,
+        interrupted: Interrupted = lambda exchange, polled, lost_us, back_us: None,
+    ) -> None:
+        """``interrupted`` hears of each poll that is answered again after a while, with the receive times around."""
         self.exchange = exchange
         self._client = client
+        self._interrupted = interrupted
         self.polled = [
             Polled(
                 poll,
@@ -60,16 +79,23 @@ class Polls:
     async def _ask(self, polled: Polled) -> None:
         poll = polled.poll
         try:
-            body = await self._client.get(poll.path, poll.weight)
+            body = await self._client.ask(poll.request)
         except RestError as error:
             polled.failures += 1
             polled.reason = str(error)
+            polled.interrupted_us = polled.interrupted_us or polled.last_us
             if polled.failures == 1:
-                log.warning("%s: GET %s: %s", self.exchange.market.name, poll.path, error)
+                log.warning("%s: %s: %s", self.exchange.market.name, poll.path, error)
             return
         if polled.failures:
-            log.info("%s: GET %s answers again", self.exchange.market.name, poll.path)
+            log.info("%s: %s answers again", self.exchange.market.name, poll.path)
         polled.failures, polled.reason = 0, ""
         polled.messages += 1
         polled.last_us = time.time_ns() // 1000
-        polled.pending.add(polled.last_us, rest_frame(poll.path, body))
+        self._notice_hole(polled)
+        polled.pending.add(polled.last_us, rest_frame(poll.request, body))
+
+    def _notice_hole(self, polled: Polled) -> None:
+        lost_us, polled.interrupted_us = polled.interrupted_us, 0
+        if lost_us and polled.last_us - lost_us > MISSED_POLLS * polled.poll.interval_s * 1e6:
+            self._interrupted(self.exchange, polled, lost_us, polled.last_us)
