@@ -14,6 +14,7 @@ import msgspec
 
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges.binance_answers import ANSWER_CHANNELS, CANDLE_REQUESTS, SIGNATURES
+from orderflow_streaming.exchanges.binance_histories import HISTORIES
 from orderflow_streaming.exchanges.binance_streams import EVENTS, STREAM_CHANNELS
 from orderflow_streaming.exchanges.protocol import (
     Channel,
@@ -113,6 +114,7 @@ class BinanceFutures(Exchange):
         used_weight_header="X-MBX-USED-WEIGHT-1M",
     )
     channels = CHANNELS
+    histories = HISTORIES
     counts_base = True
 
     _topics: ClassVar[Mapping[str, tuple[tuple[str, tuple[str, ...], float | None], ...]]] = {

@@ -11,14 +11,16 @@ A REST answer becomes a frame too, :func:`rest_frame`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
 import msgspec
 
+from orderflow_streaming.books import BookFeed, BookMerger
 from orderflow_streaming.markets import Market
+from orderflow_streaming.merging import Merger
 
 
 def values(**paths: str) -> dict[str, str]:
@@ -46,9 +48,44 @@ def decoded(frame: bytes) -> Any:
         raise ValueError(f"not JSON: {error}") from error
 
 
-def rest_frame(path: str, body: bytes) -> bytes:
-    """The frame that a REST answer travels as; ``path`` is path and query, ``body`` is JSON."""
-    return b'{"rest":' + msgspec.json.encode(path) + b',"data":' + body + b"}"
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A REST request: path and query below the base address; a POST where there is a JSON ``body``."""
+
+    path: str
+    body: bytes | None = None
+    weight: int = 1
+
+
+def rest_frame(request: Request | str, answer: bytes) -> bytes:
+    """The frame that a REST answer travels as: ``rest`` is path and query, ``request`` what was posted, ``data`` the
+    answer. A path stands for a GET of it."""
+    asked = Request(request) if isinstance(request, str) else request
+    posted = b"" if asked.body is None else b',"request":' + asked.body
+    return b'{"rest":' + msgspec.json.encode(asked.path) + posted + b',"data":' + answer + b"}"
+
+
+Pages = Generator[Request, Any, None]
+"""Yields a request, is sent the decoded answer, and ends when there is nothing more to ask. Raises
+:class:`OutOfReachError` at the end where the venue offers only a part of what was asked for."""
+
+
+class OutOfReachError(Exception):
+    """Not all of a span can be had, after what can be; the message says in a line what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How to ask for the past of a stream. The answers are frames of ``channel``."""
+
+    channel: str
+    pages: Callable[[str, int, int], Pages]
+    """``pages(symbol, start_us, end_us)``: the neutral symbol, and a span that is open at its end, in UTC
+    microseconds."""
+    by_id: Callable[[str, int, int], Pages] | None = None
+    """``by_id(symbol, first, last)``, both included, where the venue numbers rows and can be asked for numbers."""
+    reach_s: float | None = None
+    """Rows older than this are not offered; None where there is no known limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +128,7 @@ class Channel:
 
 
 class ControlKind(StrEnum):
+    WELCOME = "welcome"
     ACK = "ack"
     REFUSED = "refused"
     PONG = "pong"
@@ -120,6 +158,9 @@ class Topic:
     streams: tuple[str, ...]
     stale_after_s: float | None = None
     """Silence after which the subscription is taken as dead; None where silence is normal."""
+    merged: str = ""
+    """Channel of the frames that :meth:`Exchange.merger` makes of its messages, which are changes only; they
+    themselves are kept in the journal and make no rows. Empty where a message stands for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +175,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """``payload`` sent every ``interval_s``; None means WebSocket ping frames, which the library sends and answers.
+    """What ``payload()`` returns is sent every ``interval_s``; None means WebSocket ping frames, which the library
+    sends and answers.
 
     ``silent_after_s``: a socket on which nothing at all (data, ping, pong) came for so long is dead.
     """
 
     interval_s: float
-    payload: bytes | None = None
+    payload: Callable[[], bytes] | None = None
     silent_after_s: float = 60.0
 
 
@@ -166,6 +208,21 @@ class Poll:
     path: str
     interval_s: float
     weight: int = 1
+    body: bytes | None = None
+    """Posted, where the venue wants a POST."""
+
+    @property
+    def request(self) -> Request:
+        return Request(self.path, self.body, self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a connection is opened, where the venue tells only when asked."""
+
+    url: str
+    ping_interval_s: float | None = None
+    """In the place of :attr:`Heartbeat.interval_s`, where the venue says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +258,14 @@ class Exchange(ABC):
     """Whether the venue counts sizes in base coin; else rows need the contract size of their instrument."""
     neutral_symbol: ClassVar[str] = "upper(venue_symbol)"
     """SQL of the exchange-neutral symbol where no instrument is known under ``venue_symbol``."""
+    histories: ClassVar[Mapping[str, History]] = {}
+    """Stream to how its past is asked for; streams that are absent cannot be had again."""
+    books: ClassVar[Mapping[str, BookFeed]] = {}
+    """Channels whose messages change a local book, subscribed or only found in recordings."""
+    greets: ClassVar[bool] = False
+    """Whether the venue sends a message (:attr:`ControlKind.WELCOME`) before it takes subscriptions."""
+    closes_on_refusal: ClassVar[bool] = False
+    """Whether the venue answers a bad topic by closing the connection; then topics are asked for one by one."""
 
     @abstractmethod
     def simulated(self, base_url: str) -> Endpoints:
@@ -214,9 +279,28 @@ class Exchange(ABC):
     def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
         """REST paths for streams that no socket brings."""
 
+    def ticket(self) -> Request | None:
+        """The request whose answer :meth:`address` reads, made before each connection; None where none is needed."""
+        return None
+
+    def address(self, socket: Socket, answer: Any) -> Address:
+        """Where to open ``socket``; ``answer`` is the decoded one to :meth:`ticket`. ValueError if it says nothing."""
+        return Address(socket.url)
+
+    def merger(self, channel: str, topic: str) -> Merger | None:
+        """The state that messages of ``channel`` for ``topic`` change, empty; None where they stand for themselves."""
+        feed = self.books.get(channel)
+        return BookMerger(topic, feed.decode, feed.sequencing) if feed else None
+
+    def batches(self, topics: Sequence[str]) -> list[Sequence[str]]:
+        """``topics`` in parts that one message subscribes, as large as the venue allows."""
+        size = self.limits.topics_per_request
+        return [topics[start : start + size] for start in range(0, len(topics), size)]
+
     @abstractmethod
     def subscribe(self, topics: Sequence[str], request: int) -> bytes:
-        """The message that subscribes ``topics``; its answer carries ``request``."""
+        """The message that subscribes ``topics``, a part of :meth:`batches`. Its answer carries ``request``, or else
+        the topics."""
 
     @abstractmethod
     def unsubscribe(self, topics: Sequence[str], request: int) -> bytes:

@@ -28,7 +28,8 @@ class Connection:
         self.topics: dict[str, None] = {}
         self.asked_at = time.monotonic()
         """When the subscriptions last changed."""
-        self.pong_at = time.monotonic()
+        self.opened_at = self.heard_at = time.monotonic()
+        """When the client last gave a sign of life: a pong, or any message where the server does not ping."""
         self._transport = transport
         self._messages: list[float] = []
 
@@ -78,12 +79,19 @@ class Connection:
     def abort(self) -> None:
         self._transport.abort()
 
-    async def heartbeat(self) -> None:
-        """Ping as often as the venue does; close when the client is silent for too long."""
+    async def heartbeat(self, lifetime_seconds: float) -> None:
+        """Ping as often as the venue does; close when the client is silent for too long or the time is over."""
+        dialect, ping_at = self.dialect, self.opened_at
         while self.open:
-            await asyncio.sleep(self.dialect.ping_seconds)
-            if time.monotonic() - self.pong_at > self.dialect.pong_seconds:
+            await asyncio.sleep(min(1.0, lifetime_seconds / 10, dialect.ping_seconds or dialect.pong_seconds))
+            now = time.monotonic()
+            if now - self.opened_at > lifetime_seconds:
+                await self.socket.close(code=1001, message=b"Connection lifetime is over")
+                return
+            if now - self.heard_at > dialect.pong_seconds:
                 await self.socket.close(code=1008, message=b"Pong timeout")
                 return
-            with suppress(ConnectionError):
-                await self.socket.ping(str(time.time_ns() // 1_000_000).encode())
+            if dialect.ping_seconds and now - ping_at >= dialect.ping_seconds:
+                ping_at = now
+                with suppress(ConnectionError):
+                    await self.socket.ping(str(time.time_ns() // 1_000_000).encode())

@@ -20,6 +20,8 @@ class FaultError(ValueError):
 class _Fault(msgspec.Struct, tag_field="fault", tag=str.lower, forbid_unknown_fields=True, kw_only=True):
     after: float = 0.0
     """Seconds from now until it begins."""
+    market: str = ""
+    """Only this market; empty for all."""
 
 
 class Drop(_Fault):
@@ -134,9 +136,14 @@ class Faults:
     def active(self) -> list[Fault]:
         return [fault for _, fault in self._active]
 
-    def _due(self, *kinds: type) -> list[tuple[float, Any]]:
+    def _due(self, market: str | None, *kinds: type) -> list[tuple[float, Any]]:
+        """Faults of ``kinds`` in force for ``market``; None for all markets."""
         now = self._passed()
-        return [(since, fault) for since, fault in self._active if since <= now and isinstance(fault, kinds)]
+        return [
+            (since, fault)
+            for since, fault in self._active
+            if since <= now and isinstance(fault, kinds) and (market is None or fault.market in ("", market))
+        ]
 
     def _play(self, since: float, fault: Any) -> None:
         """Count ``fault`` and use up one of its turns."""
@@ -148,20 +155,19 @@ class Faults:
 
     def drops(self) -> list[Drop]:
         """Drops that are due; each is handed out once."""
-        due = self._due(Drop)
+        due = self._due(None, Drop)
         for since, fault in due:
             self._active.remove((since, fault))
         return [fault for _, fault in due]
 
-    def on_frames(self, entries: list[Entry]) -> list[Entry]:
+    def on_frames(self, market: str, entries: list[Entry]) -> list[Entry]:
         """``entries`` with the frames that faults take out, break or repeat marked in their last field."""
-        if not self._active or not self._due(*self.frame_faults):
+        if not self._active or not self._due(market, *self.frame_faults):
             return entries
         changed: list[Entry] = []
         for topic, frame, key, _ in entries:
-            hit = next(
-                ((since, fault) for since, fault in self._due(*self.frame_faults) if fault.topic in ("", topic)), None
-            )
+            due = self._due(market, *self.frame_faults)
+            hit = next(((since, fault) for since, fault in due if fault.topic in ("", topic)), None)
             if hit is None:
                 changed.append((topic, frame, key, ""))
                 continue
@@ -175,36 +181,36 @@ class Faults:
                     changed.append((topic, break_frame(frame, kind), key, "malformed"))
         return changed
 
-    def stalled(self, route: str) -> bool:
+    def stalled(self, market: str, route: str) -> bool:
         now = self._passed()
         stalled = False
-        for since, fault in self._due(Stall):
+        for since, fault in self._due(market, Stall):
             if now >= since + fault.seconds:
                 self._play(since, fault)
             elif fault.route in ("", route):
                 stalled = True
         return stalled
 
-    def refused(self) -> list[str]:
-        return [fault.topic for _, fault in self._due(Refuse)]
+    def refused(self, market: str) -> list[str]:
+        return [fault.topic for _, fault in self._due(market, Refuse)]
 
-    def refuse(self, topics: Iterable[str]) -> None:
+    def refuse(self, market: str, topics: Iterable[str]) -> None:
         """Use up a turn of the refusals that met one of ``topics``."""
         asked = set(topics)
-        for since, fault in self._due(Refuse):
+        for since, fault in self._due(market, Refuse):
             if fault.topic in asked:
                 self._play(since, fault)
 
-    def ack_delay(self) -> float:
-        for since, fault in self._due(SlowAck):
+    def ack_delay(self, market: str) -> float:
+        for since, fault in self._due(market, SlowAck):
             self._play(since, fault)
             return float(fault.seconds)
         return 0.0
 
-    def rate_limit(self) -> tuple[int, float] | None:
+    def rate_limit(self, market: str) -> tuple[int, float] | None:
         """Status and seconds left while REST is to be refused."""
         now = self._passed()
-        for since, fault in self._due(RateLimit):
+        for since, fault in self._due(market, RateLimit):
             left = since + fault.seconds - now
             if left > 0:
                 self.played["rate_limit"] += 1

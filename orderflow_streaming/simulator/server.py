@@ -20,7 +20,7 @@ from orderflow_streaming.simulator import faults
 from orderflow_streaming.simulator.clock import Clock
 from orderflow_streaming.simulator.connection import Connection
 from orderflow_streaming.simulator.dialects import DIALECTS
-from orderflow_streaming.simulator.dialects.dialect import Dialect, RestAnswer
+from orderflow_streaming.simulator.dialects.dialect import Dialect, RestAnswer, RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.log import SentLog
 from orderflow_streaming.simulator.market import Market
@@ -47,6 +47,8 @@ class Plan:
     book_interval_ms: int = 100
     wait_for_subscribers: int | None = None
     """Sockets with subscriptions to wait for; None waits for one on each route with history, else for none."""
+    lifetime_seconds: float | None = None
+    """Age at which sockets are closed; None as each venue does."""
     log: Path | None = None
     faults: Sequence[faults.Fault] = field(default_factory=tuple)
 
@@ -125,7 +127,6 @@ class Simulator:
             await self._drop()
             if until_us > self.clock.position_us:
                 await self._send(self.clock.position_us, until_us)
-                self.clock.position_us = until_us
             if self.clock.position_us == self._market_end_us:
                 self._add(await ahead)
                 ahead = self._prepare()
@@ -186,6 +187,7 @@ class Simulator:
         return all((name, route) in heard for name, feed in self._feeds.items() for route in feed.dialect.routes)
 
     async def _send(self, start_us: int, end_us: int) -> None:
+        """Send what is due and move the clock; a subscription made from then on begins at ``end_us``."""
         busy = [connection for connection in self._connections if connection.open]
         for connection in busy:
             if not connection.topics:
@@ -194,19 +196,21 @@ class Simulator:
             sent = feed.between(connection.heard(), start_us, end_us)
             if not sent:
                 continue
-            if self.faults.stalled(connection.route):
+            market = connection.dialect.venue.name
+            if self.faults.stalled(market, connection.route):
                 self.log.event(connection.number, end_us, f"stalled {len(sent)}")
                 continue
-            entries = self.faults.on_frames([(topic, frame, key, "") for _, _, topic, frame, key in sent])
+            entries = self.faults.on_frames(market, [(topic, frame, key, "") for _, _, topic, frame, key in sent])
             connection.write(entries)
             self.log.frames(connection.number, end_us, entries)
+        self.clock.position_us = end_us
         for connection in busy:
             await connection.drain()
         await asyncio.sleep(0)
 
     async def _drop(self) -> None:
         for fault in self.faults.drops():
-            for connection in [one for one in self._connections if fault.route in ("", one.route)]:
+            for connection in [one for one in self._connections if _concerns(fault, one)]:
                 self.faults.played["drop"] += 1
                 self.log.event(connection.number, self.clock.position_us, "drop")
                 if fault.abrupt:
@@ -215,24 +219,30 @@ class Simulator:
                     await connection.socket.close(code=1001, message=b"Going away")
 
     async def _socket(self, dialect: Dialect, route: str, request: web.Request) -> web.WebSocketResponse:
+        if reason := dialect.refuses(request.query, self.clock.position_us):
+            raise web.HTTPUnauthorized(text=reason)
         socket = web.WebSocketResponse(autoping=False, compress=False)
         await socket.prepare(request)
         if not isinstance(request.transport, asyncio.Transport):
             return socket
         self._numbers += 1
         connection = Connection(self._numbers, dialect, route, socket, request.transport)
-        asked, refused = dialect.opened(request.query), self.faults.refused()
+        market = dialect.venue.name
+        asked, refused = dialect.opened(request.query), self.faults.refused(market)
         connection.subscribe([topic for topic in asked if topic not in refused])
-        self.faults.refuse(asked)
+        self.faults.refuse(market, asked)
         self._connections.append(connection)
         self.log.event(connection.number, self.clock.position_us, f"open {dialect.venue.name} {route}")
-        heartbeat = asyncio.create_task(connection.heartbeat())
+        lifetime = self.plan.lifetime_seconds or dialect.lifetime_seconds
+        heartbeat = asyncio.create_task(connection.heartbeat(lifetime))
         try:
+            if greeting := dialect.greeting(request.query):
+                await _say(connection, greeting)
             async for message in socket:
                 if message.type is WSMsgType.PING:
                     await socket.pong(message.data)
                 elif message.type is WSMsgType.PONG:
-                    connection.pong_at = time.monotonic()
+                    connection.heard_at = time.monotonic()
                 elif connection.too_many_messages():
                     await socket.close(code=1008, message=b"Too many requests")
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -245,18 +255,37 @@ class Simulator:
 
     async def _answer(self, connection: Connection, data: str | bytes) -> None:
         message = data.encode() if isinstance(data, str) else data
-        answer = connection.dialect.answer(message, list(connection.topics), self.faults.refused())
-        self.faults.refuse(answer.refused)
-        await asyncio.sleep(self.faults.ack_delay())
-        if answer.body:
-            await _say(connection, answer.body)
+        dialect = connection.dialect
+        market = dialect.venue.name
+        if dialect.ping_seconds is None:
+            connection.heard_at = time.monotonic()
+        answer = dialect.answer(message, list(connection.topics), self.faults.refused(market))
+        self.faults.refuse(market, answer.refused)
+        await asyncio.sleep(self.faults.ack_delay(market))
+        if answer.close:
+            connection.abort()
+            return
+        for body in (answer.body, *answer.more):
+            if body:
+                await _say(connection, body)
         connection.unsubscribe(list(answer.remove))
         if answer.add:
-            connection.subscribe(list(answer.add))
+            self._join(connection, list(answer.add))
+
+    def _join(self, connection: Connection, topics: list[str]) -> None:
+        """Subscribe, and send what the venue sends at once to a new subscriber, with nothing in between."""
+        dialect = connection.dialect
+        history, now_us = self._feeds[dialect.venue.name].history, self.clock.position_us
+        for topic in topics:
+            if dialect.route(topic) == connection.route and dialect.symbol(topic) in history:
+                first = [(topic, frame, 0, "") for frame in dialect.joined(topic, history, now_us)]
+                connection.write(first)
+                self.log.event(connection.number, now_us, f"joined {topic} {len(first)}")
+        connection.subscribe(topics)
 
     async def _rest(self, feed: Feed, request: web.Request) -> web.Response:
         dialect, name = feed.dialect, feed.dialect.venue.name
-        limited = self.faults.rate_limit()
+        limited = self.faults.rate_limit(name)
         minute = int(time.time() // 60)
         used = self._weights.get((name, minute), 0)
         if limited is None and used >= dialect.rest_weight_per_minute:
@@ -268,7 +297,17 @@ class Simulator:
             self.log.event(0, self.clock.position_us, f"rate_limit {status} {request.path}")
             return _response(answer, dialect.weight_header(used))
         path = request.path.removeprefix(f"/{name}")
-        answer = dialect.rest(request.method, path, request.query, feed.history, self.clock.position_us)
+        answer = dialect.rest(
+            RestCall(
+                request.method,
+                path,
+                request.query,
+                feed.history,
+                self.clock.position_us,
+                await request.read(),
+                f"{request.scheme}://{request.host}/{name}",
+            )
+        )
         used += answer.weight
         self._weights = {(name, minute): used} | {
             key: weight for key, weight in self._weights.items() if key[1] == minute and key[0] != name
@@ -311,6 +350,10 @@ class Simulator:
                 "faults": {"active": self.faults.active, "played": dict(self.faults.played)},
             }
         )
+
+
+def _concerns(fault: faults.Drop, connection: Connection) -> bool:
+    return fault.route in ("", connection.route) and fault.market in ("", connection.dialect.venue.name)
 
 
 async def _say(connection: Connection, body: bytes) -> None:

@@ -16,6 +16,7 @@ import pytest
 from orderflow_streaming.exchanges.binance import BinanceFutures as Collected
 from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.dialects import DIALECTS
+from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.history import History
@@ -125,7 +126,7 @@ def test_differences_applied_to_a_rest_snapshot_give_the_snapshots() -> None:
     for _ in range(2):
         feed.add(Batch(market.minute()))
     at = START_US + 30_050_000
-    answer = DIALECT.rest("GET", "/fapi/v1/depth", {"symbol": "PNUTUSDT", "limit": "50"}, feed.history, at)
+    answer = DIALECT.rest(RestCall("GET", "/fapi/v1/depth", {"symbol": "PNUTUSDT", "limit": "50"}, feed.history, at))
     snapshot = json.loads(answer.body)
     book = {side: dict(snapshot[name]) for side, name in (("b", "bids"), ("a", "asks"))}
     topics = ["pnutusdt@depth@100ms", "pnutusdt@depth20@100ms"]
@@ -250,7 +251,7 @@ NOW_US = START_US + 9 * MINUTE_US + 31_400_000
 
 
 def rest(history: dict[str, History], path: str, now_us: int = NOW_US, **query: str) -> tuple[int, Any, int]:
-    answer = DIALECT.rest("GET", f"/fapi/v1/{path}", query, history, now_us)
+    answer = DIALECT.rest(RestCall("GET", f"/fapi/v1/{path}", query, history, now_us))
     return answer.status, json.loads(answer.body), answer.weight
 
 

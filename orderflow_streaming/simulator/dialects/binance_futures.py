@@ -15,8 +15,7 @@ import msgspec
 
 from orderflow_streaming.simulator.dialects import binance_rest
 from orderflow_streaming.simulator.dialects.binance_frames import RENDERERS, Topic, update_id
-from orderflow_streaming.simulator.dialects.dialect import Answer, Dialect, Frames, RestAnswer
-from orderflow_streaming.simulator.history import History
+from orderflow_streaming.simulator.dialects.dialect import Answer, Dialect, Frames, RestAnswer, RestCall
 from orderflow_streaming.simulator.records import Minute
 from orderflow_streaming.simulator.venue import Listing, Venue
 
@@ -123,10 +122,8 @@ class BinanceFutures(Dialect):
         done = _json({"result": None, "id": number})
         return Answer(done, add=params) if method == "SUBSCRIBE" else Answer(done, remove=params)
 
-    def rest(
-        self, method: str, path: str, query: Mapping[str, str], history: Mapping[str, History], now_us: int
-    ) -> RestAnswer:
-        return binance_rest.answer(self.venue, method, path, query, history, now_us, update_id)
+    def rest(self, call: RestCall) -> RestAnswer:
+        return binance_rest.answer(self.venue, call, update_id)
 
     def rate_limited(self, status: int, retry_after: int, until_us: int) -> RestAnswer:
         return binance_rest.rate_limited(self.rest_weight_per_minute, status, retry_after, until_us)

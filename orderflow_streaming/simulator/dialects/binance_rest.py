@@ -7,15 +7,14 @@ codes).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from orderflow_streaming.simulator.dialects.binance_request import RefusedError, Request
-from orderflow_streaming.simulator.dialects.dialect import RestAnswer
-from orderflow_streaming.simulator.history import History
+from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.records import Candle
 from orderflow_streaming.simulator.text import decimal, decimals
 from orderflow_streaming.simulator.venue import Listing, Venue
@@ -25,23 +24,15 @@ _DEPTH_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1_000: 20}
 _INTEREST = "0.00010000"
 
 
-def answer(
-    venue: Venue,
-    method: str,
-    path: str,
-    query: Mapping[str, str],
-    history: Mapping[str, History],
-    now_us: int,
-    update_id: Callable[[int], int],
-) -> RestAnswer:
-    """Body and status for ``path``, such as ``/fapi/v1/time``."""
-    endpoint = _ENDPOINTS.get(path.removeprefix(ROOT)) if path.startswith(ROOT) else None
+def answer(venue: Venue, call: RestCall, update_id: Callable[[int], int]) -> RestAnswer:
+    """Body and status for a path such as ``/fapi/v1/time``."""
+    endpoint = _ENDPOINTS.get(call.path.removeprefix(ROOT)) if call.path.startswith(ROOT) else None
     if endpoint is None:
         return RestAnswer(404, b"<html><body><h2>404 Not found</h2></body></html>")
-    if method != "GET":
-        return RestAnswer(405, _json({"code": -1000, "msg": f"Request method '{method}' not supported"}))
+    if call.method != "GET":
+        return RestAnswer(405, _json({"code": -1000, "msg": f"Request method '{call.method}' not supported"}))
     try:
-        body, weight = endpoint(Request(venue, query, history, now_us, update_id))
+        body, weight = endpoint(Request(venue, call.query, call.history, call.now_us, update_id))
     except RefusedError as refused:
         return RestAnswer(400, _json(refused.body))
     return RestAnswer(200, _json(body), weight)

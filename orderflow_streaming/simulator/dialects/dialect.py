@@ -32,6 +32,26 @@ class Answer:
     remove: Sequence[str] = ()
     refused: Sequence[str] = ()
     """Topics a fault made the answer refuse."""
+    more: Sequence[bytes] = ()
+    """Further messages after ``body``, where a venue answers topic by topic."""
+    close: bool = False
+    """End the connection without a word, as some venues do on a bad request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestCall:
+    """A REST request, as the dialect sees it."""
+
+    method: str
+    path: str
+    """Below ``/{venue}``."""
+    query: Mapping[str, str]
+    history: Mapping[str, History]
+    """By exchange-neutral symbol."""
+    now_us: int
+    body: bytes = b""
+    base_url: str = ""
+    """``http://host:port/{venue}``, for venues that tell where to connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +68,13 @@ class Dialect(ABC):
     venue: ClassVar[Venue]
     routes: ClassVar[Mapping[str, str]]
     """Path of each kind of socket below ``/{venue}``: ``{"public": "/public/stream"}``."""
-    ping_seconds: ClassVar[float]
-    """Interval of the server's ping frames."""
+    ping_seconds: ClassVar[float | None]
+    """Interval of the server's ping frames; None where the server sends none."""
     pong_seconds: ClassVar[float]
-    """Silence after which a socket is closed."""
+    """Silence of the client (no pong; no message at all where ``ping_seconds`` is None) after which its socket is
+    closed."""
+    lifetime_seconds: ClassVar[float] = 24 * 3600.0
+    """Age at which a connection is closed."""
     messages_per_second: ClassVar[int]
     """More of them from a client close the socket."""
     rest_weight_per_minute: ClassVar[int]
@@ -76,15 +99,26 @@ class Dialect(ABC):
     def opened(self, query: Mapping[str, str]) -> Sequence[str]:
         """Topics a socket asks for by its address."""
 
+    def refuses(self, query: Mapping[str, str], now_us: int) -> str:
+        """Why a socket asked for with this query is not opened; empty where it is."""
+        return ""
+
+    def greeting(self, query: Mapping[str, str]) -> bytes:
+        """What the server says first; nothing on most venues."""
+        return b""
+
+    def joined(self, topic: str, history: Mapping[str, History], now_us: int) -> Sequence[bytes]:
+        """Frames that answer a new subscription of ``topic`` right away: the snapshot that the changes
+        :meth:`render` makes from ``now_us`` on follow, or recent trades. Nothing for most topics."""
+        return ()
+
     @abstractmethod
     def answer(self, message: bytes, subscribed: Sequence[str], refused: Sequence[str]) -> Answer:
         """Answer to a client's message; ``refused`` are topics a fault wants refused."""
 
     @abstractmethod
-    def rest(
-        self, method: str, path: str, query: Mapping[str, str], history: Mapping[str, History], now_us: int
-    ) -> RestAnswer:
-        """Answer to a REST request at ``now_us``; ``path`` starts below ``/{venue}``."""
+    def rest(self, call: RestCall) -> RestAnswer:
+        """Answer to a REST request."""
 
     @abstractmethod
     def rate_limited(self, status: int, retry_after: int, until_us: int) -> RestAnswer:
