@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orderflow_streaming.exchanges.protocol import Exchange, Poll, rest_frame
@@ -43,7 +43,7 @@ class Polls:
     def __init__(
         self,
         exchange: Exchange,
-        polls: tuple[Poll, ...],
+        polls: Sequence[Poll],
         client: RestClient,
         inbox: Inbox,
         *,
@@ -53,21 +53,35 @@ class Polls:
         self.exchange = exchange
         self._client = client
         self._interrupted = interrupted
-        self.polled = [
-            Polled(
-                poll,
-                tuple(rows.kind for rows in exchange.channels[poll.channel].rows),
-                inbox.pending(exchange.market.name, poll.channel),
-            )
-            for poll in polls
-        ]
+        self._inbox = inbox
+        self._changed = asyncio.Event()
+        self.polled: list[Polled] = []
+        self.change(polls)
+
+    def change(self, polls: Sequence[Poll]) -> None:
+        """Poll these from now on; those of before that stay keep their time."""
+        held = {polled.poll: polled for polled in self.polled}
+        self.polled = [held.get(poll) or self._new(poll) for poll in polls]
+        self._changed.set()
+
+    def _new(self, poll: Poll) -> Polled:
+        streams = tuple(rows.kind for rows in self.exchange.channels[poll.channel].rows)
+        return Polled(poll, streams, self._inbox.pending(self.exchange.market.name, poll.channel))
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        running: dict[Poll, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
-            for number, polled in enumerate(self.polled):
-                offset = polled.poll.interval_s * number / len(self.polled)
-                tasks.create_task(self._repeat(polled, offset))
+            while True:
+                self._changed.clear()
+                wanted = {polled.poll for polled in self.polled}
+                for poll in running.keys() - wanted:
+                    running.pop(poll).cancel()
+                for number, polled in enumerate(self.polled):
+                    if polled.poll not in running:
+                        offset = polled.poll.interval_s * number / len(self.polled)
+                        running[polled.poll] = tasks.create_task(self._repeat(polled, offset))
+                await self._changed.wait()
 
     async def _repeat(self, polled: Polled, offset_s: float) -> None:
         due = time.monotonic() + offset_s

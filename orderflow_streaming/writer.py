@@ -103,7 +103,7 @@ class Writer:
     ) -> None:
         """``streams`` are those to store; empty means all."""
         self._journal = journal
-        self._streams = frozenset(streams or STREAMS)
+        self.collect(streams)
         self._interval_s, self._batch_size, self._keep_hours = interval_s, batch_size, keep_hours
         cursor = engine.cursor()
         self.storage = Storage(engine, cursor, consecutive())
@@ -129,6 +129,10 @@ class Writer:
             self._synced += frames
             if self.pending >= self._batch_size:
                 self._wake.notify_all()
+
+    def collect(self, streams: Collection[str]) -> None:
+        """Store these streams from the next flush on; empty means all."""
+        self._streams = frozenset(streams or STREAMS)
 
     def note(self, gap: Gap) -> None:
         """Write the gap down with the next flush."""

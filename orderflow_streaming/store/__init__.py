@@ -5,6 +5,7 @@
 
 from orderflow_streaming.store.client import Store, connect
 from orderflow_streaming.store.errors import (
+    InvalidActionError,
     InvalidQueryError,
     InvalidWriteError,
     QueryMemoryError,
@@ -18,6 +19,7 @@ from orderflow_streaming.store.errors import (
 from orderflow_streaming.store.window import Window
 
 __all__ = [
+    "InvalidActionError",
     "InvalidQueryError",
     "InvalidWriteError",
     "QueryMemoryError",

@@ -42,6 +42,12 @@ class InvalidWriteError(StoreError):
     code = "write"
 
 
+class InvalidActionError(StoreError):
+    """An action was asked for with something it does not know; nothing was changed."""
+
+    code = "action"
+
+
 class QueryTimeoutError(StoreError):
     """The statement ran past its time limit and was cancelled."""
 
@@ -70,6 +76,7 @@ BY_CODE: dict[str, type[StoreError]] = {
         StoreAuthError,
         InvalidQueryError,
         InvalidWriteError,
+        InvalidActionError,
         QueryTimeoutError,
         QueryMemoryError,
         StoreBusyError,
