@@ -44,11 +44,14 @@ class Subscription:
     last_us: int = 0
     interrupted_us: int = 0
     """``last_us`` when the connection was lost; 0 once a message came again."""
+    resyncs: int = 0
+    """Times the state that its messages change was given up because something was missed."""
     _seen: int = 0
     _quiet_since: float = 0.0
     _remedies: int = 0
     _retries: int = 0
     _retry_at: float = 0.0
+    _closed_upon: int = 0
 
     @property
     def available(self) -> bool:
@@ -70,14 +73,21 @@ class Subscription:
             self._postpone(now)
         self.state, self.reason = State.REFUSED, reason
 
+    def closed_upon(self, now: float) -> None:
+        """The venue closed the connection instead of an answer; the second time in a row that is a refusal."""
+        self._closed_upon += 1
+        if self._closed_upon > 1:
+            self.refused("the venue closes the connection when asked for it", now)
+
     def interrupted(self) -> None:
-        """The connection was lost."""
+        """The connection was lost, or a message of it."""
         self.interrupted_us = self.interrupted_us or self.last_us
 
     def check(self, now: float) -> Remedy:
         """What its silence calls for; looks at the number of messages only."""
         if self.messages != self._seen:
             self._seen, self._quiet_since, self._remedies, self._retries = self.messages, now, 0, 0
+            self._closed_upon = 0
             self.state, self.reason = State.ACTIVE, ""
             return Remedy.NONE
         if not self.available:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from orderflow_streaming import connection as connections
-from orderflow_streaming.connection import UNPLACED, Connection, reconnect_delay
+from orderflow_streaming import session as sessions
+from orderflow_streaming.connection import Connection, reconnect_delay
 from orderflow_streaming.exchanges.protocol import Topic
 from orderflow_streaming.inbox import Inbox, Pending
 from orderflow_streaming.journal import Journal
+from orderflow_streaming.session import UNPLACED
 from orderflow_streaming.subscription import Remedy, State, Subscription
 from tests.streaming.venue import QuickBinance, Venue, quote, until
 
@@ -25,7 +27,7 @@ TICK_S = 0.02
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "reconnect_delay", lambda failures: 0.01)
-    monkeypatch.setattr(connections, "_CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(sessions, "_CLOSE_TIMEOUT_S", 0.1)
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ async def test_a_venue_that_is_not_there_is_tried_until_it_is(inbox: Inbox) -> N
 async def test_a_stalled_connection_is_asked_again_and_then_given_up(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sessions, "ANSWER_TIMEOUT_S", 0.3)
     async with Venue().serving() as venue, connected(venue, inbox) as connection:
         await until(lambda: State.ASKED not in states(connection).values())
         await venue.send(quote("BTCUSDT", 1), quote("ETHUSDT", 1))
