@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from orderflow_streaming.exchanges.protocol import Exchange, Instrument, decoded
+from orderflow_streaming.exchanges.protocol import Exchange, Instrument, as_request, decoded
 from orderflow_streaming.rest import RestClient, RestError
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.store.engine import Engine
@@ -19,11 +19,13 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 24 * 3600.0
 RETRY_S = 300.0
+NEEDED_RETRY_S = 5.0
+"""Between attempts while nothing can be read without them."""
 
 
 async def refresh(exchange: Exchange, client: RestClient, engine: Engine) -> list[Instrument]:
     """Ask the venue, replace its rows, and return them; raises :class:`RestError`."""
-    answers = [await client.get(path) for path in exchange.instrument_paths()]
+    answers = [await client.ask(as_request(path)) for path in exchange.instrument_paths()]
     try:
         found = exchange.instruments([decoded(answer) for answer in answers])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -34,13 +36,16 @@ async def refresh(exchange: Exchange, client: RestClient, engine: Engine) -> lis
     return found
 
 
-async def keep(exchange: Exchange, client: RestClient, engine: Engine, *, known: bool) -> None:
-    """Refresh daily until cancelled; soon where they are not ``known`` yet."""
+async def keep(
+    exchange: Exchange, client: RestClient, engine: Engine, *, known: bool, refreshed: Callable[[], None] = lambda: None
+) -> None:
+    """Refresh daily until cancelled; soon where they are not ``known`` yet. ``refreshed`` hears of each time."""
     while True:
         await asyncio.sleep(REFRESH_S if known else RETRY_S)
         try:
             await refresh(exchange, client, engine)
             known = True
+            refreshed()
         except RestError as error:
             log.warning("%s: the instruments could not be asked for: %s", exchange.market.name, error)
             known = False

@@ -57,10 +57,15 @@ class Request:
     weight: int = 1
 
 
+def as_request(request: Request | str) -> Request:
+    """A path stands for a GET of it."""
+    return Request(request) if isinstance(request, str) else request
+
+
 def rest_frame(request: Request | str, answer: bytes) -> bytes:
     """The frame that a REST answer travels as: ``rest`` is path and query, ``request`` what was posted, ``data`` the
-    answer. A path stands for a GET of it."""
-    asked = Request(request) if isinstance(request, str) else request
+    answer."""
+    asked = as_request(request)
     posted = b"" if asked.body is None else b',"request":' + asked.body
     return b'{"rest":' + msgspec.json.encode(asked.path) + posted + b',"data":' + answer + b"}"
 
@@ -329,9 +334,13 @@ class Exchange(ABC):
         :class:`UnsupportedFrameError` for what is known and not read.
         """
 
+    def refusal(self, answer: Any) -> str:
+        """Why a decoded REST answer is none, on venues that refuse with status 200; empty where it is one."""
+        return ""
+
     @abstractmethod
-    def instrument_paths(self) -> tuple[str, ...]:
-        """REST paths whose answers :meth:`instruments` reads, in order."""
+    def instrument_paths(self) -> tuple[Request | str, ...]:
+        """REST requests whose answers :meth:`instruments` reads, in order; a path stands for a GET of it."""
 
     @abstractmethod
     def instruments(self, answers: Sequence[Any]) -> list[Instrument]:
