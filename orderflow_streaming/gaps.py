@@ -1,16 +1,23 @@
-"""Holes in numbered rows: where consecutive ids jump, the rows between are missing."""
+"""Holes in what is stored: found where consecutive ids jump, written down, and settled once they are asked for again.
+
+A gap in ``ops.gaps`` is *filled* when the venue gave all of it again, *given up* when it is settled that it does not,
+and *pending* before that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
 
+from orderflow_streaming.markets import Market
 from orderflow_streaming.schema import GAPS
-from orderflow_streaming.series import NOTHING_SEEN, Identity, Series
+from orderflow_streaming.series import IDENTITY_NAMES, NOTHING_SEEN, Identity, Series, listed
+from orderflow_streaming.store.engine import Engine
 
 SEQUENCE_JUMP = "sequence jump"
 DISCONNECTION = "disconnection"
@@ -31,6 +38,22 @@ class Gap:
     reason: str
     first_missing: int | None = None
     last_missing: int | None = None
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    FILLED = "filled"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of asking for a gap again. ``rows`` is None where nothing was asked for."""
+
+    gap: Gap
+    state: State
+    reason: str = ""
+    rows: int | None = None
 
 
 def sequence_gaps(
@@ -89,6 +112,70 @@ def gap_rows(gaps: Sequence[Gap], detected_at: datetime) -> pa.Table:
             "first_missing": [None if gap.first_missing is None else str(gap.first_missing) for gap in gaps],
             "last_missing": [None if gap.last_missing is None else str(gap.last_missing) for gap in gaps],
             "reason": [gap.reason for gap in gaps],
+            **{name: [None] * len(gaps) for name in _OUTCOME},
         },
         schema=GAPS.arrow_schema,
     )
+
+
+_OUTCOME = ("filled_at", "filled_rows", "fill_reason", "given_up_at")
+_DETECTED = ("stream", *IDENTITY_NAMES, "started_at", "ended_at", "first_missing", "reason")
+"""What a gap is told by; an older database may hold one twice, and then both are settled."""
+
+
+def pending(engine: Engine, market: Market, streams: Collection[str] = ()) -> list[Gap]:
+    """Gaps of the market about which nothing is settled, oldest first; of these streams, or of all."""
+    cursor = engine.cursor()
+    try:
+        rows = cursor.execute(
+            f"SELECT DISTINCT stream, {listed(IDENTITY_NAMES)}, epoch_us(started_at), epoch_us(ended_at), reason, "
+            "TRY_CAST(first_missing AS BIGINT), TRY_CAST(last_missing AS BIGINT) FROM ops.gaps "
+            "WHERE filled_at IS NULL AND given_up_at IS NULL AND exchange = ? AND market_type = ? ORDER BY ALL",
+            [market.exchange, market.market_type],
+        ).fetchall()
+    finally:
+        cursor.close()
+    found = [Gap(stream, (symbol, exchange, kind), *rest) for stream, symbol, exchange, kind, *rest in rows]
+    return [gap for gap in found if not streams or gap.stream in streams]
+
+
+def settle(engine: Engine, settled: Sequence[Settled]) -> None:
+    """Write down what came of the gaps."""
+    if not settled:
+        return
+    now = datetime.now(UTC).replace(tzinfo=None)
+
+    def when(state: State) -> pa.Array:
+        return pa.array([now if one.state is state else None for one in settled], pa.timestamp("us"))
+
+    outcomes = {
+        "filled_at": when(State.FILLED),
+        "filled_rows": pa.array([one.rows for one in settled], pa.int64()),
+        "fill_reason": pa.array([one.reason or None for one in settled], pa.string()),
+        "given_up_at": when(State.GIVEN_UP),
+    }
+    rows = gap_rows([one.gap for one in settled], now).select([*_DETECTED])
+    for name, values in outcomes.items():
+        rows = rows.append_column(name, values)
+    same = " AND ".join(f'g."{name}" IS NOT DISTINCT FROM s."{name}"' for name in _DETECTED)
+    with engine.transaction() as cursor:
+        cursor.register("settled_gaps", rows)
+        cursor.execute(
+            f"UPDATE ops.gaps g SET {', '.join(f'{name} = s.{name}' for name in _OUTCOME)} FROM settled_gaps s "
+            f"WHERE {same} AND g.filled_at IS NULL"
+        )
+
+
+def open_gaps(engine: Engine, market: Market) -> dict[str, int]:
+    """Gaps that are not filled, by stream."""
+    cursor = engine.cursor()
+    try:
+        return dict(
+            cursor.execute(
+                "SELECT stream, count(*) FROM ops.gaps WHERE filled_at IS NULL AND exchange = ? AND market_type = ? "
+                "GROUP BY stream",
+                [market.exchange, market.market_type],
+            ).fetchall()
+        )
+    finally:
+        cursor.close()

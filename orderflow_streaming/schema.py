@@ -312,10 +312,32 @@ GAPS = Table(
         Column("first_missing", "VARCHAR", "first sequence that is absent, where the venue numbers them"),
         Column("last_missing", "VARCHAR", "last sequence that is absent"),
         Column("reason", "VARCHAR", "sequence jump, disconnection, overflow", nullable=False),
+        Column("filled_at", "TIMESTAMP", "when the venue had given all of it again; NULL while it is open", "UTC"),
+        Column("filled_rows", "BIGINT", "rows that came of asking again", "count"),
+        Column("fill_reason", "VARCHAR", "why it is open"),
+        Column("given_up_at", "TIMESTAMP", "when it was settled that it stays open", "UTC"),
     ),
-    ("symbol", "exchange", "market_type", "stream", "detected_at"),
+    ("symbol", "exchange", "market_type", "stream", "detected_at", "ended_at", "first_missing"),
     "detected_at",
-    "Stretches the stored data does not cover.",
+    "Stretches the stored data did not cover, and what became of them.",
+)
+
+BACKFILLS = Table(
+    "ops",
+    "backfills",
+    (
+        *IDENTITY,
+        Column("stream", "VARCHAR", "stream that was asked for", nullable=False),
+        Column("started_at", "TIMESTAMP", "beginning of the span", "UTC", False),
+        Column("ended_at", "TIMESTAMP", "its end, not included", "UTC", False),
+        Column("rows", "BIGINT", "rows stored that were not there before", "count", False),
+        Column("requests", "INTEGER", "REST requests it took", "count", False),
+        Column("missing", "VARCHAR", "what the venue did not offer of it; NULL when it gave all"),
+        Column("done_at", "TIMESTAMP", "when its rows were stored", "UTC", False),
+    ),
+    ("symbol", "exchange", "market_type", "stream", "started_at", "ended_at"),
+    "started_at",
+    "Spans of the past that were asked for over REST and stored.",
 )
 
 JOURNAL_MARK = Table(
@@ -331,7 +353,7 @@ JOURNAL_MARK = Table(
     "How far the journal is stored; moves in the same transaction as the rows.",
 )
 
-OPERATIONS: tuple[Table, ...] = (INSTRUMENTS, QUARANTINE, GAPS, JOURNAL_MARK)
+OPERATIONS: tuple[Table, ...] = (INSTRUMENTS, QUARANTINE, GAPS, BACKFILLS, JOURNAL_MARK)
 
 
 def stream(name: str) -> Stream:

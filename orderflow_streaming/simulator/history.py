@@ -14,6 +14,8 @@ from orderflow_streaming.simulator.records import Candle, Minute, Seconds, Settl
 KEPT_TRADE_MINUTES = 180
 KEPT_CANDLES = 7 * 1_440
 KEPT_SETTLEMENTS = 1_000
+INTEREST_PERIOD_US = 5 * MINUTE_US
+KEPT_INTERESTS = 30 * 288
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ class SecondState:
     next_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Open interest in lots and what it is worth, at a round five minutes."""
+
+    when_us: int
+    lots: int
+    mark: float
+
+
 class History:
     """One listing. ``now_us`` of every question must lie within the latest minute added, or the one before."""
 
@@ -37,6 +48,7 @@ class History:
         self._trades: deque[Trades] = deque(maxlen=KEPT_TRADE_MINUTES)
         self._candles: deque[Candle] = deque(maxlen=KEPT_CANDLES)
         self._settlements: deque[Settlement] = deque(maxlen=KEPT_SETTLEMENTS)
+        self._interests: deque[Interest] = deque(maxlen=KEPT_INTERESTS)
 
     def add(self, minute: Minute) -> None:
         self._minutes.append(minute)
@@ -44,6 +56,9 @@ class History:
         self._candles.append(minute.candle)
         if minute.seconds is not None and minute.seconds.settlement is not None:
             self._settlements.append(minute.seconds.settlement)
+        if minute.seconds is not None and (minute.start_us + MINUTE_US) % INTEREST_PERIOD_US == 0:
+            last = _second(minute.seconds, minute.start_us + MINUTE_US)
+            self._interests.append(Interest(last.when_us, last.open_interest, last.mark))
 
     def minute(self, now_us: int) -> Minute:
         """The minute that ``now_us`` lies in."""
@@ -81,6 +96,9 @@ class History:
 
     def settlements(self, now_us: int) -> list[Settlement]:
         return [past for past in self._settlements if past.when_us <= now_us]
+
+    def interests(self, now_us: int) -> list[Interest]:
+        return [past for past in self._interests if past.when_us <= now_us]
 
     def window(self, now_us: int) -> Candle:
         """Sums of the last 24 hours up to ``now_us`` as one candle, whose start is that of the window."""

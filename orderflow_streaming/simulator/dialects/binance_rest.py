@@ -1,4 +1,4 @@
-"""REST of Binance USD-M futures (``/fapi/v1``), answered from the simulated past.
+"""REST of Binance USD-M futures (``/fapi/v1``, ``/futures/data``), answered from the simulated past.
 
 Weights, limits and error bodies follow developers.binance.com (USD-M futures market data, general info, error
 codes).
@@ -20,13 +20,14 @@ from orderflow_streaming.simulator.text import decimal, decimals
 from orderflow_streaming.simulator.venue import Listing, Venue
 
 ROOT = "/fapi/v1/"
+_STATISTICS_REACH_MS = 30 * 24 * 3_600_000
 _DEPTH_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1_000: 20}
 _INTEREST = "0.00010000"
 
 
 def answer(venue: Venue, call: RestCall, update_id: Callable[[int], int]) -> RestAnswer:
     """Body and status for a path such as ``/fapi/v1/time``."""
-    endpoint = _ENDPOINTS.get(call.path.removeprefix(ROOT)) if call.path.startswith(ROOT) else None
+    endpoint = _ENDPOINTS.get(call.path.removeprefix(ROOT))
     if endpoint is None:
         return RestAnswer(404, b"<html><body><h2>404 Not found</h2></body></html>")
     if call.method != "GET":
@@ -172,6 +173,26 @@ def _open_interest(request: Request) -> tuple[Any, int]:
     state = request.history(listing).second(request.now_us)
     amount = decimal(state.open_interest, listing.lot_places)
     return {"symbol": listing.venue_symbol, "openInterest": amount, "time": state.when_us // 1_000}, 1
+
+
+def _open_interest_history(request: Request) -> tuple[Any, int]:
+    listing = request.listing()
+    if request.query.get("period") != "5m":
+        raise RefusedError(-1130, "parameter 'period' is invalid.")
+    start, end = request.period()
+    if request.query.get("startTime") and start < request.now_us // 1_000 - _STATISTICS_REACH_MS:
+        raise RefusedError(-1130, "parameter 'startTime' is invalid.")
+    rows = [
+        {
+            "symbol": listing.venue_symbol,
+            "sumOpenInterest": decimal(past.lots, listing.lot_places),
+            "sumOpenInterestValue": f"{past.lots / 10**listing.lot_places * past.mark:.8f}",
+            "timestamp": past.when_us // 1_000,
+        }
+        for past in request.history(listing).interests(request.now_us)
+        if start <= past.when_us // 1_000 <= end
+    ]
+    return rows[-request.limit(30, 500) :], 0
 
 
 def _premium_index(request: Request) -> tuple[Any, int]:
@@ -333,6 +354,7 @@ _ENDPOINTS: dict[str, Callable[[Request], tuple[Any, int]]] = {
     "fundingInfo": _funding_info,
     "depth": _depth,
     "openInterest": _open_interest,
+    "/futures/data/openInterestHist": _open_interest_history,
     "premiumIndex": _premium_index,
     "klines": _klines,
     "aggTrades": _agg_trades,
