@@ -12,12 +12,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from orderflow_streaming.exchanges import PROTOCOLS, exchange
+from orderflow_streaming.exchanges.protocol import Exchange
 from orderflow_streaming.gaps import Gap
 from orderflow_streaming.journal import Block, Journal, Position
 from orderflow_streaming.normalize import Normalizer
@@ -269,9 +271,13 @@ class Writer:
     def _stage(self, frames: Frames, rejected: list[Quarantined]) -> set[str]:
         """Stage the rows of one channel; returns the streams that got some."""
         protocol = exchange(frames.market) if frames.market in PROTOCOLS else None
-        if protocol is None or frames.channel not in protocol.channels:
-            reason = "no topic and no control message is like it" if protocol else "the market has no protocol"
-            rejected += _all_rejected(frames, reason)
+        if protocol is None:
+            rejected += _all_rejected(frames, "the market has no protocol")
+            return set()
+        if frames.channel not in protocol.channels:
+            rejected += self._misfits(protocol, frames)
+            return set()
+        if not _makes_rows(protocol, frames.channel):
             return set()
         outcome = self._normalizer.normalize(protocol, frames.channel, frames.raw, frames.received)
         reasons: dict[int, str] = {}
@@ -282,6 +288,17 @@ class Writer:
             for row, reason in reasons.items()
         ]
         return set(outcome.staged)
+
+    def _misfits(self, protocol: Exchange, frames: Frames) -> list[Quarantined]:
+        """Frames that nothing could take, each with what is wrong with it."""
+        found = []
+        for received, raw in zip(frames.received.tolist(), frames.raw, strict=True):
+            channel, reason = protocol.route(raw), "no topic and no control message is like it"
+            if channel is not None:
+                outcome = self._normalizer.normalize(protocol, channel, [raw], [received])
+                reason = outcome.rejected[0].reason if outcome.rejected else "its state could not take it"
+            found.append(Quarantined(received, frames.market, channel or frames.channel, reason, raw))
+        return found
 
     def _sifted(self, groups: Sequence[Frames]) -> tuple[list[Frames], list[Quarantined]]:
         """The frames that can be stored, and those that cannot, each found alone by halving."""
@@ -307,6 +324,12 @@ def consecutive() -> Consecutive:
         for rows in channel.rows
         if rows.kind in STREAMS
     }
+
+
+@cache
+def _makes_rows(protocol: Exchange, channel: str) -> bool:
+    """False for changes of a state: what is stored of them are the frames of the merged state."""
+    return any(rows.kind in STREAMS for rows in protocol.channels[channel].rows)
 
 
 def _grouped(blocks: Iterable[Block]) -> list[Frames]:
