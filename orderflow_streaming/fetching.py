@@ -84,7 +84,7 @@ class Fetcher:
         except OutOfReachError as error:
             fetched.missing = str(error)
         except _UNREADABLE as error:
-            raise RestError(f"the answer cannot be read: {error!r}"[:200], lasting=True) from error
+            raise RestError(f"the answer cannot be read: {error!r}"[:200]) from error
         finally:
             pages.close()
 

@@ -6,7 +6,7 @@ and *pending* before that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -123,20 +123,19 @@ _DETECTED = ("stream", *IDENTITY_NAMES, "started_at", "ended_at", "first_missing
 """What a gap is told by; an older database may hold one twice, and then both are settled."""
 
 
-def pending(engine: Engine, market: Market, streams: Collection[str] = ()) -> list[Gap]:
-    """Gaps of the market about which nothing is settled, oldest first; of these streams, or of all."""
+def unfilled(engine: Engine, market: Market, *, given_up: bool = False) -> list[Gap]:
+    """Gaps of the market that are pending, oldest first; with those that were given up where they are wanted."""
     cursor = engine.cursor()
     try:
         rows = cursor.execute(
             f"SELECT DISTINCT stream, {listed(IDENTITY_NAMES)}, epoch_us(started_at), epoch_us(ended_at), reason, "
-            "TRY_CAST(first_missing AS BIGINT), TRY_CAST(last_missing AS BIGINT) FROM ops.gaps "
-            "WHERE filled_at IS NULL AND given_up_at IS NULL AND exchange = ? AND market_type = ? ORDER BY ALL",
+            "TRY_CAST(first_missing AS BIGINT), TRY_CAST(last_missing AS BIGINT) FROM ops.gaps WHERE filled_at IS NULL "
+            f"{'' if given_up else 'AND given_up_at IS NULL'} AND exchange = ? AND market_type = ? ORDER BY ALL",
             [market.exchange, market.market_type],
         ).fetchall()
     finally:
         cursor.close()
-    found = [Gap(stream, (symbol, exchange, kind), *rest) for stream, symbol, exchange, kind, *rest in rows]
-    return [gap for gap in found if not streams or gap.stream in streams]
+    return [Gap(stream, (symbol, exchange, kind), *rest) for stream, symbol, exchange, kind, *rest in rows]
 
 
 def settle(engine: Engine, settled: Sequence[Settled]) -> None:
