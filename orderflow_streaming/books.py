@@ -174,12 +174,11 @@ class BookMerger(Merger):
         except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError, IndexError) as error:
             self.reset()
             raise ValueError(f"not a change of a book: {error}") from error
-        if not changed:
-            return None
-        if received_us < self._due_us:
-            self._held_us = received_us
-            return None
-        return self._frame(received_us)
+        return self._told(received_us) if changed else None
+
+    def join(self, snapshot: Change, received_us: int) -> bytes | None:
+        """Begin with a snapshot that was asked for over REST; as :meth:`absorb`. A book that is there stays."""
+        return self._told(received_us) if not self.book.ready and self.book.apply(snapshot) else None
 
     def overdue(self, now_us: int) -> tuple[int, bytes] | None:
         if not self._held_us or now_us < self._due_us:
@@ -194,6 +193,12 @@ class BookMerger(Merger):
     @property
     def waiting(self) -> bool:
         return not self.book.ready
+
+    def _told(self, received_us: int) -> bytes | None:
+        if received_us < self._due_us:
+            self._held_us = received_us
+            return None
+        return self._frame(received_us)
 
     def _frame(self, now_us: int) -> bytes:
         self._held_us, self._due_us = 0, now_us + self._interval_us

@@ -57,7 +57,8 @@ class Normalizer:
 
     ``instruments`` names a relation with the columns of ``ops.instruments``; None means that nothing is known of
     any instrument. With ``inspect`` (reading a recording) rows of unstored kinds are handed out too, and a row is
-    staged with NULL where only the receive time or the URL, both unknown, could tell its time or symbol.
+    staged with NULL where only the receive time, the URL or the contract size, all unknown, could tell its time, its
+    symbol or its quantity in base coin.
 
     Call it outside a transaction: the staging tables survive the failure of a later one.
     """

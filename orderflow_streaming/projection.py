@@ -93,7 +93,7 @@ class _Composer:
         values = ", ".join(self.names.values())
         checks = " ".join(
             f"WHEN {_is_there(self.text[path], kind)} AND ({_is_usable(self.names[path], kind)}) IS NOT TRUE "
-            f"THEN '{path.removeprefix('/')}: ' || left({self.text[path]}, 40) || ' is not {_KINDS[kind]}'"
+            f"THEN '{path.removeprefix('/')}: ' || left({self.text[path]}, 40) || ' is not {_described(kind)}'"
             for path, kind in self.channel.values.items()
         )
         problem = f"CASE WHEN x IS NULL THEN coalesce(trouble, 'not JSON') {checks} END"
@@ -151,13 +151,14 @@ class _Composer:
         path = self.channel.item.removesuffix("[*]")
         of_item = _texts("d", [_join("$", path) for path in self.inside])
         is_list = f"json_type(raw, '$.{path}') = 'ARRAY'"
+        alone = f"TRY(CASE WHEN json_type(raw, '$.{path}') = 'OBJECT' THEN json_extract(raw, '$.{path}') END)"
         return (
             f"SELECT frame, item, received_at, {of_item} AS x, y, trouble "
             "FROM (SELECT frame, received_at, y, trouble, unnest(list) AS d, generate_subscripts(list, 1) - 1 AS item "
             "FROM (SELECT frame, received_at, y, "
-            "CASE WHEN len(found) > 0 THEN found WHEN is_list THEN []::JSON[] ELSE [NULL]::JSON[] END AS list, "
-            f"CASE WHEN is_list IS FALSE THEN 'no list at {path}' END AS trouble "
-            f"FROM (SELECT frame, received_at, {of_frame} AS y, found, "
+            "CASE WHEN len(found) > 0 THEN found WHEN is_list THEN []::JSON[] ELSE [alone]::JSON[] END AS list, "
+            f"CASE WHEN is_list IS FALSE AND alone IS NULL THEN 'no list at {path}' END AS trouble "
+            f"FROM (SELECT frame, received_at, {of_frame} AS y, found, CASE WHEN len(found) = 0 THEN {alone} END AS alone, "
             f"CASE WHEN len(found) > 0 THEN true WHEN found IS NOT NULL THEN coalesce({is_list}, false) END AS is_list "
             f"FROM (SELECT *, TRY(json_extract(raw, '$.{path}[*]')) AS found FROM incoming_frames))))"
         )
@@ -165,7 +166,7 @@ class _Composer:
     def _reason(self) -> str:
         told_by_url = _FRAME_LEVEL in self.channel.symbol
         checks = [] if self.inspect and told_by_url else ["WHEN symbol IS NULL THEN 'the symbol is missing'"]
-        if not self.exchange.counts_base and any(_scales(rows) for rows in self.channel.rows):
+        if not (self.exchange.counts_base or self.inspect) and any(_scales(rows) for rows in self.channel.rows):
             checks.append("WHEN size IS NULL THEN 'no contract size is known for ' || venue_symbol")
         for rows in self.channel.rows:
             checks += self._missing(rows)
@@ -228,22 +229,35 @@ _KINDS = {
     "DOUBLE": "a number",
     "BOOLEAN": "true or false",
     "VARCHAR": "text",
-    "LEVELS": "a list of [price, quantity]",
+    "LEVELS": "a list of levels with price and quantity",
     "JSON": "JSON",
 }
 
 
+def _described(kind: str) -> str:
+    return _KINDS[kind.partition(" ")[0]]
+
+
 def _typed(text: str, kind: str) -> str:
-    if kind == "LEVELS":
-        return f"TRY(from_json({text}, '[[\"DOUBLE\"]]'))"
+    if kind.startswith("LEVELS"):
+        return _levels(text, kind.split()[1:])
     if kind == "VARCHAR":
         return f"nullif({text}, '')"
     return text if kind == "JSON" else f"TRY_CAST({text} AS {kind})"
 
 
+def _levels(text: str, keys: list[str]) -> str:
+    """SQL of a side of a book as lists of numbers; ``keys`` name price and quantity where a level is an object."""
+    if not keys:
+        return f"TRY(from_json({text}, '[[\"DOUBLE\"]]'))"
+    form = ", ".join(f'"{key}": "DOUBLE"' for key in keys)
+    level = ", ".join(f'l."{key}"' for key in keys)
+    return f"TRY(list_transform(from_json({text}, '[{{{form}}}]'), lambda l: [{level}]))"
+
+
 def _is_usable(value: str, kind: str) -> str:
     """SQL: a value is there, of its type and of a magnitude that can be computed with."""
-    match kind:
+    match kind.partition(" ")[0]:
         case "DOUBLE":
             return f"{value} BETWEEN -{LARGEST} AND {LARGEST}"
         case "LEVELS":
@@ -260,7 +274,7 @@ def _is_usable(value: str, kind: str) -> str:
 
 def _is_there(text: str, kind: str) -> str:
     """SQL: a value was sent; an empty text is none, except for levels."""
-    return f"{text} IS NOT NULL" if kind == "LEVELS" else f"{text} <> ''"
+    return f"{text} IS NOT NULL" if kind.startswith("LEVELS") else f"{text} <> ''"
 
 
 def _texts(source: str, paths: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import click
@@ -14,17 +14,22 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orderflow_streaming.books import INTERVAL_US
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Exchange, UnsupportedFrameError
 from orderflow_streaming.exit_codes import CONFIGURATION, UNPARSED, CommandError
 from orderflow_streaming.markets import UnknownNameError, table_name
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.normalize import Normalizer, Unstored
 from orderflow_streaming.projection import staged
 from orderflow_streaming.recording import Message, RecordingError, messages
-from orderflow_streaming.schema import STREAMS
+from orderflow_streaming.schema import INSTRUMENTS, STREAMS
+from orderflow_streaming.states import Missed, States
+from orderflow_streaming.tables import Table
 
 CHUNK_MESSAGES = 20_000
 CHUNK_BYTES = 32 << 20
+INSTRUMENT = "instrument"
+"""Kind of the rows that say how large a contract is."""
 _PROGRESS_AFTER_S = 2.0
 
 
@@ -36,7 +41,9 @@ def command(market: str, files: tuple[str, ...]) -> None:
 
     FILE is .json (one message), .jsonl (one a line), .tsv (receive time in ns, kind, message), any of them .gz, or
     - for standard input. A message that cannot be parsed costs one line on stderr and exit code 1 at the end;
-    acknowledgements and the like print nothing.
+    acknowledgements and the like print nothing. Changes of a book or a ticker are merged, from its snapshot on; where
+    one does not follow the one before, a line of kind "gap" says so. Quantities in base coin are known from the
+    instruments on, where a file has them.
     """
     try:
         protocol = exchange(market)
@@ -48,9 +55,11 @@ def command(market: str, files: tuple[str, ...]) -> None:
     with _Progress() as progress:
         for name in files:
             try:
+                printer.begin()
                 for chunk in _chunks(name):
                     printer.print(name, chunk)
                     progress.advance(name, len(chunk))
+                printer.end(name)
             except RecordingError as error:
                 raise CommandError(str(error), CONFIGURATION) from error
     if printer.rejected:
@@ -77,13 +86,22 @@ def _chunks(name: str) -> Iterator[list[Message]]:
         yield chunk
 
 
+_Line = tuple[int, int, bytes]
+"""Position of the message in its chunk, item, what is printed."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """Frames of one channel and, for each, the position of its message in the chunk."""
 
-    frames: list[bytes]
-    received_at: list[int | None]
-    positions: list[int]
+    frames: list[bytes] = field(default_factory=list)
+    received_at: list[int | None] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+
+    def add(self, frame: bytes, received_at: int | None, position: int) -> None:
+        self.frames.append(frame)
+        self.received_at.append(received_at)
+        self.positions.append(position)
 
 
 class _Printer:
@@ -94,20 +112,46 @@ class _Printer:
         self._protocol = protocol
         self._output = output
         self._connection = duckdb.connect(config={"threads": 1})
-        self._normalizer = Normalizer(self._connection, inspect=True)
+        self._connection.execute(f"CREATE TEMP TABLE told_instruments ({_columns(INSTRUMENTS)})")
+        self._normalizer = Normalizer(self._connection, "told_instruments", inspect=True)
+        self._states = States(protocol)
+
+    def begin(self) -> None:
+        """What comes next is another recording."""
+        self._states = States(self._protocol)
+
+    def end(self, name: str) -> None:
+        """Print the states that were held back."""
+        held = [Message(0, b"")]
+        pending: dict[str, _Pending] = {}
+        for channel, received_us, frame in self._states.overdue():
+            pending.setdefault(channel, _Pending()).add(frame, received_us, 0)
+        self._print(name, held, pending, [], [])
 
     def print(self, name: str, chunk: list[Message]) -> None:
         problems: list[tuple[int, str]] = []
-        lines: list[tuple[int, int, bytes]] = []
+        lines: list[_Line] = []
+        self._print(name, chunk, self._pending(name, chunk, problems, lines), problems, lines)
+
+    def _print(
+        self,
+        name: str,
+        chunk: list[Message],
+        found: dict[str, _Pending],
+        problems: list[tuple[int, str]],
+        lines: list[_Line],
+    ) -> None:
         self._normalizer.clear()
         owners: list[int] = []
-        for channel, pending in self._pending(name, chunk, problems).items():
+        for channel in sorted(found, key=self._tells_instruments, reverse=True):
+            pending = found[channel]
             outcome = self._normalizer.normalize(self._protocol, channel, pending.frames, pending.received_at)
             owners += pending.positions
             for rejected in outcome.rejected:
                 place = f"item {rejected.item}: " if channel.endswith("[]") else ""
                 problems.append((pending.positions[rejected.frame], place + rejected.reason))
             for unstored in outcome.unstored:
+                self._learn(unstored)
                 lines += _known(unstored.kind, unstored.rows, owners)
         for stream in STREAMS:
             lines += self._stored(stream, owners)
@@ -117,7 +161,34 @@ class _Printer:
             self.rejected += 1
             click.echo(f"{name}:{chunk[position].line}: {reason}", err=True)
 
-    def _pending(self, name: str, chunk: list[Message], problems: list[tuple[int, str]]) -> dict[str, _Pending]:
+    def _tells_instruments(self, channel: str) -> bool:
+        return any(rows.kind == INSTRUMENT for rows in self._protocol.channels[channel].rows)
+
+    def _learn(self, told: Unstored) -> None:
+        """Know the contract sizes from here on."""
+        if told.kind != INSTRUMENT or "venue_symbol" not in told.rows.column_names:
+            return
+        self._connection.register("told", told.rows)
+        values = ", ".join(
+            f'"{column.name}"'
+            if column.name in told.rows.column_names
+            else f'{self._fixed(column.name)} AS "{column.name}"'
+            for column in INSTRUMENTS.columns
+        )
+        self._connection.execute(
+            "DELETE FROM told_instruments WHERE venue_symbol IN (SELECT venue_symbol FROM told);"
+            f"INSERT INTO told_instruments SELECT {values} FROM told WHERE contract_size IS NOT NULL "
+            "QUALIFY row_number() OVER (PARTITION BY venue_symbol ORDER BY frame DESC) = 1"
+        )
+        self._connection.unregister("told")
+
+    def _fixed(self, name: str) -> str:
+        market = self._protocol.market
+        return {"exchange": f"'{market.exchange}'", "market_type": f"'{market.market_type}'"}.get(name, "NULL")
+
+    def _pending(
+        self, name: str, chunk: list[Message], problems: list[tuple[int, str]], lines: list[_Line]
+    ) -> dict[str, _Pending]:
         found: dict[str, _Pending] = {}
         for position, message in enumerate(chunk):
             if message.problem:
@@ -132,13 +203,17 @@ class _Printer:
                 problems.append((position, str(error)))
                 continue
             for channel, frame in classified:
-                pending = found.setdefault(channel, _Pending([], [], []))
-                pending.frames.append(frame)
-                pending.received_at.append(message.received_at)
-                pending.positions.append(position)
+                found.setdefault(channel, _Pending()).add(frame, message.received_at, position)
+                received_us = position * INTERVAL_US if message.received_at is None else message.received_at
+                match self._states.absorb(channel, frame, received_us):
+                    case Missed(topic=topic, reason=reason):
+                        row = {"channel": channel, "topic": topic, "reason": reason}
+                        lines.append((position, -1, _line(None, "gap", row)))
+                    case (merged, state):
+                        found.setdefault(merged, _Pending()).add(state, message.received_at, position)
         return found
 
-    def _stored(self, stream: str, owners: list[int]) -> Iterator[tuple[int, int, bytes]]:
+    def _stored(self, stream: str, owners: list[int]) -> Iterator[_Line]:
         shown = [column.name for column in STREAMS[stream].columns if column.name != "id"]
         names = ", ".join(f'"{name}"' for name in ("frame", "item", "symbol", *shown))
         rows = self._connection.sql(f"SELECT {names} FROM {staged(stream)}").to_arrow_table()
@@ -148,7 +223,11 @@ class _Printer:
             yield owners[frame], item, _line(table, stream, row)
 
 
-def _known(kind: str, rows: pa.Table, owners: list[int]) -> Iterator[tuple[int, int, bytes]]:
+def _columns(table: Table) -> str:
+    return ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
+
+
+def _known(kind: str, rows: pa.Table, owners: list[int]) -> Iterator[_Line]:
     for row in _plain(rows):
         frame, item = row.pop("frame"), row.pop("item")
         yield owners[frame], item, _line(None, kind, row)
@@ -156,10 +235,10 @@ def _known(kind: str, rows: pa.Table, owners: list[int]) -> Iterator[tuple[int, 
 
 def _plain(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as JSON values; times as ISO 8601 in UTC with microseconds."""
-    for index, field in enumerate(rows.schema):
-        if pa.types.is_timestamp(field.type):
+    for index, column in enumerate(rows.schema):
+        if pa.types.is_timestamp(column.type):
             text = pc.strftime(rows.column(index), format="%Y-%m-%dT%H:%M:%SZ")
-            rows = rows.set_column(index, field.name, text)
+            rows = rows.set_column(index, column.name, text)
     return rows.to_pylist()
 
 
