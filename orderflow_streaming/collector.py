@@ -1,34 +1,26 @@
-"""Everything that reads: the sockets and polls of the configured markets, from discovery to the journal."""
+"""Everything that reads: a task per market, from discovery to the journal, started and ended while the daemon runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 
 import aiohttp
 
-from orderflow_streaming import schema
 from orderflow_streaming.connection import Connection
-from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.protocol import Endpoints, Exchange, Topic
-from orderflow_streaming.gaps import DISCONNECTION, OVERFLOW, Gap
 from orderflow_streaming.health import SAMPLE_S, Health
+from orderflow_streaming.holes import Holes
 from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.instruments import keep, refresh, stored_symbols
 from orderflow_streaming.journal import Journal
-from orderflow_streaming.markets import Market
-from orderflow_streaming.polls import Polls
-from orderflow_streaming.rest import RestClient, RestError
+from orderflow_streaming.market_reader import MarketReader, Plan, plans
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.subscription import Subscription
-from orderflow_streaming.writer import Writer, consecutive
+from orderflow_streaming.store.errors import StoreUnavailableError
+from orderflow_streaming.writer import Writer
 
 log = logging.getLogger(__name__)
 
-DISCOVERY_TIMEOUT_S = 15.0
 UNREACHABLE_AFTER_S = 60.0
 """The daemon gives up when no socket of any market could be opened for so long after the start."""
 
@@ -41,52 +33,33 @@ class StoreBrokenError(Exception):
     """The engine cannot go on; the journal has what is not stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One market to collect."""
-
-    exchange: Exchange
-    endpoints: Endpoints
-    streams: tuple[str, ...]
-
-
-def plans(settings: Settings) -> tuple[Plan, ...]:
-    """What the settings ask for; raises :class:`~orderflow_streaming.markets.UnknownNameError`."""
-    wanted = {schema.stream(name).name for name in settings.stream_types}
-    found = []
-    for name in settings.markets:
-        protocol = exchange(name)
-        endpoints = protocol.simulated(settings.simulator_url) if settings.simulator_url else protocol.endpoints
-        streams = tuple(stream for stream in protocol.market.streams if not wanted or stream in wanted)
-        found.append(Plan(protocol, endpoints, streams))
-    return tuple(found)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error behind the groups that task groups wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 class Collector:
     """Lives on the event loop; :meth:`run` reads until it is told to stop, and leaves nothing unsynced."""
 
     def __init__(self, settings: Settings, engine: Engine, journal: Journal, writer: Writer) -> None:
-        self._settings, self._engine, self._writer = settings, engine, writer
-        self._plans = plans(settings)
-        self._numbered = consecutive()
-        self._connections: list[Connection] = []
-        self._polls: list[Polls] = []
+        self.settings = settings
+        self.readers: dict[str, MarketReader] = {}
+        """By market; replaced as a whole when a market starts or ends."""
+        self._engine, self._writer = engine, writer
+        self._holes = Holes(writer)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._changing = asyncio.Lock()
         self.stopped = asyncio.Event()
         self.inbox = Inbox(
             journal,
             limit=settings.buffer_frames,
             overflow=settings.overflow,
             synced=writer.synced,
-            overflowed=self._overflowed,
+            overflowed=lambda *hole: self._holes.overflowed(self.connections, *hole),
         )
-        self.health = Health(settings, self._connections, self._polls, self.inbox, journal, writer)
+        self.health = Health(self, journal, writer)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Of all markets."""
+        return [connection for reader in self.readers.values() for connection in reader.connections]
 
     async def run(self) -> None:
         """Collect until :attr:`stopped` is set.
@@ -94,9 +67,9 @@ class Collector:
         Raises :class:`NoMarketReachedError` and :class:`StoreBrokenError`.
         """
         ending = asyncio.create_task(self.stopped.wait())
-        syncing = asyncio.create_task(self.inbox.run(self._settings.journal_sync_seconds))
-        async with aiohttp.ClientSession() as session:
-            reading = asyncio.create_task(self._read(session))
+        syncing = asyncio.create_task(self.inbox.run(self.settings.journal_sync_seconds))
+        async with aiohttp.ClientSession() as self._session:
+            reading = asyncio.create_task(self._read())
             tasks = {ending, syncing, reading}
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -116,93 +89,79 @@ class Collector:
         """Have everything read so far stored."""
         return await self.inbox.sync() and await asyncio.to_thread(self._writer.flush)
 
-    async def _read(self, session: aiohttp.ClientSession) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch())
-            for plan in self._plans:
-                tasks.create_task(self._read_market(plan, session))
+    async def change(self, settings: Settings) -> None:
+        """Collect what ``settings`` ask for from now on; markets and sockets they leave alone read on undisturbed.
 
-    async def _read_market(self, plan: Plan, session: aiohttp.ClientSession) -> None:
-        client = RestClient(session, plan.endpoints.rest, plan.exchange.limits)
-        known = await self._discover(plan, client)
-        symbols = self._listed(plan)
-        connections = [
-            Connection(plan.exchange, socket, self.inbox, interrupted=self._interrupted)
-            for socket in plan.exchange.sockets(symbols, plan.streams, plan.endpoints)
-        ]
-        for connection in connections:
-            self._resume(connection)
-        polls = Polls(plan.exchange, plan.exchange.polls(symbols, plan.streams), client, self.inbox)
-        self._connections += connections
-        self._polls.append(polls)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep(plan.exchange, client, self._engine, known=known))
-            tasks.create_task(polls.run())
-            for connection in connections:
-                tasks.create_task(connection.run())
+        Raises :class:`~orderflow_streaming.markets.UnknownNameError`, and
+        :class:`~orderflow_streaming.store.errors.StoreUnavailableError` where rows of streams that end cannot be
+        stored now; then nothing was changed.
+        """
+        async with self._changing:
+            wanted = plans(settings)
+            before = {stream for plan in plans(self.settings).values() for stream in plan.streams}
+            ending = before - {stream for plan in wanted.values() for stream in plan.streams}
+            if not await self.flush() and ending:
+                raise StoreUnavailableError(
+                    f"what was read of {', '.join(sorted(ending))} cannot be stored now, and would be lost. Try again."
+                )
+            self.settings = settings
+            self._writer.collect(settings.stream_types)
+            for market in self.readers.keys() - wanted.keys():
+                await self._end(market)
+            for market, plan in wanted.items():
+                if market in self.readers:
+                    self.readers[market].change(plan)
+                else:
+                    self._begin(plan)
 
-    async def _discover(self, plan: Plan, client: RestClient) -> bool:
-        """Ask the venue what it lists; False where it did not tell."""
-        try:
-            async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
-                await refresh(plan.exchange, client, self._engine)
-        except (RestError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {DISCOVERY_TIMEOUT_S:g} s"
-            log.warning("%s: the instruments could not be asked for: %s", plan.exchange.market.name, reason)
-            return False
-        return True
+    # -- markets ---------------------------------------------------------------------------------------
 
-    def _listed(self, plan: Plan) -> list[str]:
-        """Symbols to subscribe: what the venue lists, else all where it never told."""
-        listed = stored_symbols(self._engine, plan.exchange)
-        if not listed:
-            return list(self._settings.symbols)
-        for symbol in self._settings.symbols:
-            if symbol not in listed:
-                self.health.unlisted.append((plan.exchange.market.name, symbol))
-                log.warning("%s does not list %s", plan.exchange.market.name, symbol)
-        return [symbol for symbol in self._settings.symbols if symbol in listed]
+    async def _read(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            for plan in plans(self.settings).values():
+                self._begin(plan)
+            self._group.create_task(self._watch())
+
+    def _begin(self, plan: Plan) -> None:
+        assert self._group is not None
+        assert self._session is not None
+        reader = MarketReader(plan, self._session, self.inbox, self._engine, self._holes)
+        self.readers = {**self.readers, plan.market: reader}
+        self._tasks[plan.market] = self._group.create_task(reader.run(), name=plan.market)
+
+    async def _end(self, market: str) -> None:
+        task = self._tasks.pop(market)
+        task.cancel()
+        await asyncio.wait({task})
+        self.health.ended(self.readers[market])
+        self.readers = {name: reader for name, reader in self.readers.items() if name != market}
+
+    # -- watching --------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         """Sample the figures, tell them now and then, and end what cannot go on."""
         told_at = time.monotonic()
+        reached = False
         while True:
             self.health.sample()
-            await asyncio.sleep(min(SAMPLE_S, self._settings.stats_interval_seconds))
+            await asyncio.sleep(min(SAMPLE_S, self.settings.stats_interval_seconds))
             if self._writer.broken:
                 raise StoreBrokenError(str(self._writer.broken))
-            if self.health.uptime_s > UNREACHABLE_AFTER_S and not any(part.sessions for part in self._connections):
+            reached = reached or any(connection.sessions for connection in self.connections)
+            if not reached and self.readers and self.health.uptime_s > UNREACHABLE_AFTER_S:
                 raise NoMarketReachedError(self._why_unreachable())
-            if time.monotonic() - told_at >= self._settings.stats_interval_seconds:
+            if time.monotonic() - told_at >= self.settings.stats_interval_seconds:
                 told_at = time.monotonic()
                 log.info("%s", self.health.line())
 
     def _why_unreachable(self) -> str:
-        reasons = [f"{part.name}: {part.last_error or 'no answer'}" for part in self._connections]
+        reasons = [f"{part.name}: {part.last_error or 'no answer'}" for part in self.connections]
+        reasons += [f"{market}: {reader.failure}" for market, reader in self.readers.items() if reader.failure]
         return f"no market could be reached within {UNREACHABLE_AFTER_S:g} s ({'; '.join(reasons) or 'no answer'})."
 
-    # -- holes -----------------------------------------------------------------------------------------
 
-    def _resume(self, connection: Connection) -> None:
-        """Take the time since the last stored row, when no daemon ran, for a lost connection."""
-        market, ledger = connection.exchange.market, self._writer.storage.ledger
-        for subscription in connection.subscriptions.values():
-            identity = subscription.topic.symbol, market.exchange, market.market_type
-            known = (ledger.get(stream, identity).last_time for stream in subscription.topic.streams)
-            subscription.interrupted_us = max(0, *known)
-
-    def _interrupted(self, connection: Connection, subscription: Subscription, lost_us: int, back_us: int) -> None:
-        self._note(connection.exchange.market, subscription.topic, lost_us, back_us, DISCONNECTION)
-
-    def _overflowed(self, market: str, channel: str, first_us: int, last_us: int) -> None:
-        for connection in self._connections:
-            for subscription in connection.subscriptions.values():
-                if (connection.exchange.market.name, subscription.topic.channel) == (market, channel):
-                    self._note(connection.exchange.market, subscription.topic, first_us, last_us, OVERFLOW)
-
-    def _note(self, market: Market, topic: Topic, start_us: int, end_us: int, reason: str) -> None:
-        """Write down what may be missing of a topic; numbered rows tell that themselves."""
-        for stream in topic.streams:
-            if (market.name, stream) not in self._numbered:
-                identity = topic.symbol, market.exchange, market.market_type
-                self._writer.note(Gap(stream, identity, start_us, end_us, reason))
+def _cause(error: BaseException) -> BaseException:
+    """The error behind the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -7,20 +7,22 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
-from orderflow_streaming import markets, schema
-from orderflow_streaming.collector import Collector, plans
+from orderflow_streaming import coverage, markets, schema
+from orderflow_streaming.actions import Actions
+from orderflow_streaming.collector import Collector
 from orderflow_streaming.gathering import gathering_loop
 from orderflow_streaming.journal import Journal
+from orderflow_streaming.market_reader import Plan, plans
+from orderflow_streaming.markets import table_name
+from orderflow_streaming.series import Identity
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.store.errors import StoreUnavailableError
 from orderflow_streaming.store.server import StoreServer
 from orderflow_streaming.storing import stored_mark
 from orderflow_streaming.writer import Writer
@@ -29,16 +31,15 @@ log = logging.getLogger(__name__)
 
 FORCED = 130
 """Exit code after a second signal."""
-_FLUSH_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What is known at the end."""
+class MarketReport:
+    """What is known of one market at the end."""
 
-    uptime_s: float
+    market: str
     expected: int
-    """Isolated tables of the configured markets."""
+    """Isolated tables it should fill."""
     filled: int
     rows: int
     """Rows of these, ever."""
@@ -48,6 +49,20 @@ class Report:
     rejected: int
     gaps: int
     reconnects: int
+    empty: tuple[str, ...]
+    """Isolated tables without a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known at the end."""
+
+    uptime_s: float
+    markets: tuple[MarketReport, ...]
+
+    def total(self, figure: str) -> int:
+        """Sum of one figure over the markets."""
+        return sum(getattr(market, figure) for market in self.markets)
 
 
 class Daemon:
@@ -58,7 +73,6 @@ class Daemon:
         self.settings = settings
         self.plans = plans(settings)
         self._collector: Collector | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = 0
         self._engine = Engine(
             database_path(settings.data_dir), memory_limit=settings.store_memory_limit, threads=settings.store_threads
@@ -114,13 +128,12 @@ class Daemon:
         recovered = self._writer.recover()
         if recovered:
             log.info("%d frames of the journal were not stored yet; they are now", recovered)
-        self._server.register("status", self._status, "read")
-        self._server.register("flush", self._flush, "write")
-        self._server.register("stop", self._stop, "write")
+        place = {"store": self.address, "database": str(self._engine.path)}
+        self._actions = Actions(self._server, lambda: self._writer.pending, place)
 
     async def _collect(self, started: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
         self._collector = Collector(self.settings, self._engine, self._journal, self._writer)
+        self._actions.attach(self._collector, asyncio.get_running_loop())
         if self._signals:
             self._collector.stopped.set()
         started()
@@ -137,60 +150,44 @@ class Daemon:
         self._signals += 1
         if self._signals > 1:
             os._exit(FORCED)
-        self._stop({})
+        self._actions.end()
 
-    # -- actions ---------------------------------------------------------------------------------------
-
-    def _running(self) -> tuple[Collector, asyncio.AbstractEventLoop]:
-        if self._collector is None or self._loop is None:
-            raise StoreUnavailableError("the daemon is starting. Try again in a moment.")
-        return self._collector, self._loop
-
-    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        collector, _loop = self._running()
-        place = {"store": self.address, "database": str(self._engine.path)}
-        return collector.health.status() | place
-
-    def _flush(self, _: dict[str, Any]) -> dict[str, Any]:
-        collector, loop = self._running()
-        if collector.health.stopping:
-            raise StoreUnavailableError("the daemon is stopping, and stores everything before it ends.")
-        flushing = asyncio.run_coroutine_threadsafe(collector.flush(), loop)
-        try:
-            stored = flushing.result(_FLUSH_TIMEOUT_S)
-        except TimeoutError:
-            stored = False
-        return {"stored": stored, "pending": self._writer.pending}
-
-    def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
-        if self._collector is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._collector.stopped.set)
-        return {"stopping": True}
+    # -- ending ----------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
         if not self._writer.broken:
             self._engine.checkpoint()
 
     def _report(self) -> Report:
-        totals = self._writer.totals
-        expected = {
-            (stream, (symbol, plan.exchange.market.exchange, plan.exchange.market.market_type))
-            for plan in self.plans
-            for stream in plan.streams
-            for symbol in self.settings.symbols
-        }
-        rows = {key: count for key, count in self._writer.storage.ledger.rows().items() if key in expected and count}
+        settings = self._collector.settings if self._collector else self.settings
         health = self._collector.health if self._collector else None
+        rows = self._writer.storage.ledger.rows()
         return Report(
             uptime_s=health.uptime_s if health else 0.0,
-            expected=len(expected),
-            filled=len(rows),
-            rows=sum(rows.values()),
-            stored=sum(tally.stored for tally in totals.tallies.values()),
-            duplicates=sum(tally.duplicates for tally in totals.tallies.values()),
-            rejected=sum(totals.rejected.values()),
-            gaps=sum(totals.gaps.values()),
-            reconnects=health.reconnects if health else 0,
+            markets=tuple(self._market_report(plan, rows) for plan in plans(settings).values()),
+        )
+
+    def _market_report(self, plan: Plan, rows: Mapping[tuple[str, Identity], int]) -> MarketReport:
+        totals, name = self._writer.totals, plan.market
+        reader = self._collector.readers.get(name) if self._collector else None
+        of_table = {
+            table_name(symbol, name, stream): count
+            for (stream, (symbol, *venue)), count in rows.items()
+            if "_".join(venue) == name and count
+        }
+        wanted = coverage.offered(reader) if reader else coverage.expected(plan)
+        tallies = [tally for (market, _), tally in totals.tallies.items() if market == name]
+        return MarketReport(
+            market=name,
+            expected=len(wanted),
+            filled=len(wanted & of_table.keys()),
+            rows=sum(of_table.values()),
+            stored=sum(tally.stored for tally in tallies),
+            duplicates=sum(tally.duplicates for tally in tallies),
+            rejected=sum(count for (market, _), count in totals.rejected.items() if market == name),
+            gaps=sum(count for (market, _), count in totals.gaps.items() if market == name),
+            reconnects=reader.losses if reader else 0,
+            empty=tuple(sorted(wanted - of_table.keys())),
         )
 
 

@@ -5,49 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
+from orderflow_streaming import coverage
+from orderflow_streaming.conditions import Condition, conditions, verdict
 from orderflow_streaming.connection import Connection
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.journal import Journal
-from orderflow_streaming.polls import Polled, Polls
+from orderflow_streaming.market_reader import MarketReader
+from orderflow_streaming.markets import table_name
+from orderflow_streaming.polls import Polled
+from orderflow_streaming.rates import Rates
 from orderflow_streaming.settings import Settings
-from orderflow_streaming.storing import Tally
+from orderflow_streaming.storing import Tally, market_of
 from orderflow_streaming.subscription import State, Subscription
 from orderflow_streaming.writer import Writer
 
 SAMPLE_S = 5.0
-WINDOW_S = 60.0
-"""Rates are over so much of the past."""
-GRACE_S = 120.0
-"""A daemon younger than this may have few rows yet."""
-FEWEST_ROWS_PER_MINUTE = 10
-OLD_FLUSH_S = 60.0
-VERY_OLD_FLUSH_S = 120.0
-LEAST_DISK_BYTES = 1 << 30
 
 
-class Rates:
-    """Increase per minute of many totals, over the last minute."""
+class Reading(Protocol):
+    """What reads: its parts may be replaced while it runs."""
 
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, dict[Hashable, int]]] = deque()
-
-    def sample(self, totals: Mapping[Hashable, int], now: float) -> None:
-        self._samples.append((now, dict(totals)))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_S:
-            self._samples.popleft()
-
-    def per_minute(self, key: Hashable) -> float:
-        """0 before the second sample."""
-        if len(self._samples) < 2:
-            return 0.0
-        (start, before), (end, after) = self._samples[0], self._samples[-1]
-        return (after.get(key, 0) - before.get(key, 0)) * 60 / (end - start)
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def readers(self) -> Mapping[str, MarketReader]: ...
+    @property
+    def inbox(self) -> Inbox: ...
 
 
 @dataclass(slots=True)
@@ -61,40 +50,40 @@ class _Feed:
     connected: bool = False
     messages: int = 0
     last_us: int = 0
+    resyncs: int = 0
+    reconnects: int = 0
     unavailable: int = 0
+    refused: int = 0
+
+    def add(self, source: Subscription | Polled, connection: Connection | None) -> None:
+        self.messages += source.messages
+        self.last_us = max(self.last_us, source.last_us)
+        if isinstance(source, Polled):
+            self.symbols.add(source.poll.symbol)
+            self.channels.add(source.poll.channel)
+            self.connected |= not source.failures
+            return
+        self.symbols.add(source.topic.symbol)
+        self.channels |= {source.topic.channel, source.topic.merged}
+        self.connected |= connection is not None and connection.connected
+        self.resyncs += source.resyncs
+        self.unavailable += not source.available
+        self.refused += source.state is State.REFUSED
 
 
 class Health:
     """Reads the counters of the running parts; may be asked from any thread."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        connections: Sequence[Connection],
-        polls: Sequence[Polls],
-        inbox: Inbox,
-        journal: Journal,
-        writer: Writer,
-    ) -> None:
-        self._settings, self._connections, self._polls = settings, connections, polls
-        self._inbox, self._journal, self._writer = inbox, journal, writer
-        self.unlisted: list[tuple[str, str]] = []
-        """Markets and symbols that are wanted and that the venue does not list."""
+    def __init__(self, reading: Reading, journal: Journal, writer: Writer) -> None:
+        self._reading, self._journal, self._writer = reading, journal, writer
         self._started_at, self._started = datetime.now(UTC), time.monotonic()
         self._rates = Rates()
+        self._past_losses = 0
         self.stopping = False
 
     @property
     def uptime_s(self) -> float:
         return time.monotonic() - self._started
-
-    def sample(self) -> None:
-        """Take the totals that the rates are made of; to be called every few seconds."""
-        totals: dict[Hashable, int] = {("stored", *key): tally.stored for key, tally in self._tallies()}
-        totals |= {("messages", feed.market, feed.stream): feed.messages for feed in self._feeds().values()}
-        totals["stored"] = self.rows_stored
-        totals["frames"] = sum(self._all_messages())
-        self._rates.sample(totals, time.monotonic())
 
     @property
     def rows_stored(self) -> int:
@@ -102,94 +91,104 @@ class Health:
 
     @property
     def reconnects(self) -> int:
-        return sum(connection.losses for connection in self._connections)
+        return self._past_losses + sum(reader.losses for reader in self._reading.readers.values())
 
     @property
-    def rows_per_minute(self) -> float:
-        return self._rates.per_minute("stored")
+    def connections(self) -> list[Connection]:
+        return [connection for reader in self._reading.readers.values() for connection in reader.connections]
 
-    @property
-    def messages_per_second(self) -> float:
-        return self._rates.per_minute("frames") / 60
+    def ended(self, reader: MarketReader) -> None:
+        """A market is read no more; what it counted still counts."""
+        self._past_losses += reader.losses
+
+    def sample(self) -> None:
+        """Take the totals that the rates are made of; to be called every few seconds."""
+        totals: Counter[Hashable] = Counter({("stored", *key): tally.stored for key, tally in self._tallies()})
+        for key, feed in self._feeds().items():
+            totals["messages", *key] = feed.messages
+            totals["resyncs", *key] = feed.resyncs
+        written = self._writer.totals
+        for key, count in list(written.gaps.items()):
+            totals["gaps", *key] = count
+        for kind, counts in (("rejected", written.rejected), ("dropped", self._reading.inbox.dropped)):
+            for (market, _), count in list(counts.items()):
+                totals[kind, market] += count
+        totals["stored"] = self.rows_stored
+        totals["frames"] = sum(source.messages for _, source, _ in self._sources())
+        totals["errors"] = self._errors()
+        self._rates.sample(totals, time.monotonic())
 
     def status(self) -> dict[str, Any]:
-        """Everything, as plain JSON values; ages in seconds, rates per minute, times in UTC."""
-        issues = self.issues()
-        streams = [self._stream(feed) for feed in self._feeds().values()]
-        symbols = sorted({symbol for feed in self._feeds().values() for symbol in feed.symbols})
-        exchanges = sorted({connection.exchange.market.exchange for connection in self._connections})
-        totals = self._writer.totals
+        """The figures and what they mean, as plain JSON values; ages in seconds, rates per minute, times in UTC."""
+        figures = self.figures()
+        found = conditions(figures)
+        return {"status": verdict(found), "issues": [condition.message for condition in found], **figures}
+
+    def conditions(self) -> list[Condition]:
+        """What is not as it should be, worst first."""
+        return conditions(self.figures())
+
+    def figures(self) -> dict[str, Any]:
+        """All figures, as plain JSON values."""
+        feeds = self._feeds()
+        streams = [self._stream(feed) for feed in feeds.values()]
+        readers = self._reading.readers
+        symbols = sorted({symbol for feed in feeds.values() for symbol in feed.symbols})
+        exchanges = sorted({reader.plan.exchange.market.exchange for reader in readers.values()})
+        settings, unavailable = self._reading.settings, list(self._unavailable())
         return {
-            "status": "DEGRADED" if issues else "HEALTHY",
             "state": "STOPPING" if self.stopping else "RUNNING",
-            "issues": issues,
             "pid": os.getpid(),
             "start_time": self._started_at.isoformat(timespec="seconds"),
             "uptime_seconds": round(self.uptime_s, 1),
             "uptime_hours": round(self.uptime_s / 3600, 3),
             "active_symbols": symbols,
             "active_exchanges": exchanges,
-            "active_connections": sum(connection.connected for connection in self._connections),
+            "active_connections": sum(connection.connected for connection in self.connections),
             "active_streams": {
                 "symbols": len(symbols),
                 "exchanges": len(exchanges),
-                "total": sum(len(feed.symbols) for feed in self._feeds().values()),
+                "total": sum(len(feed.symbols) for feed in feeds.values()),
             },
             "health": {
                 "records_ingested": self.rows_stored,
-                "records_per_minute": round(self.rows_per_minute, 1),
-                "messages_per_second": round(self.messages_per_second, 1),
-                "errors": totals.errors + self._inbox.sync_errors,
-                "last_successful_ingest": _iso(totals.last_flush_at),
+                "records_per_minute": round(self._rates.per_minute("stored"), 1),
+                "messages_per_second": round(self._rates.per_minute("frames") / 60, 1),
+                "errors": self._errors(),
+                "errors_per_minute": round(self._rates.per_minute("errors"), 1),
+                "last_successful_ingest": _iso(self._writer.totals.last_flush_at),
             },
             "writer": self._writing(),
-            "sockets": [_socket(connection) for connection in self._connections],
+            "journal": {
+                "bytes": self._journal.size(),
+                "waiting": not self._reading.inbox.open.is_set(),
+                "errors": self._reading.inbox.sync_errors,
+                "error": self._reading.inbox.last_error,
+            },
+            "disk": {"path": str(settings.data_dir), "free_bytes": shutil.disk_usage(settings.data_dir).free},
+            "markets": [self._market(reader, streams) for reader in readers.values()],
+            "sockets": [_socket(connection) for connection in self.connections],
             "streams": streams,
-            "unavailable": list(self._unavailable()),
+            "unavailable": unavailable,
+            "tables": coverage.differences(readers, _tables(unavailable, State.REFUSED)),
             "config": {
-                "flush_interval_seconds": self._settings.flush_interval_seconds,
-                "batch_size": self._settings.batch_size,
-                "journal_sync_seconds": self._settings.journal_sync_seconds,
+                "flush_interval_seconds": settings.flush_interval_seconds,
+                "batch_size": settings.batch_size,
+                "journal_sync_seconds": settings.journal_sync_seconds,
+                "symbols": list(settings.symbols),
+                "markets": list(settings.markets),
+                "stream_types": list(settings.stream_types),
             },
         }
 
-    def issues(self) -> list[str]:
-        """What is not as it should be, worst first, each in a line; empty when all is well."""
-        found: list[str] = []
-        if self._writer.broken:
-            found.append(f"the store is broken: {self._writer.broken}")
-        age = self._flush_age_s()
-        if self._writer.pending and age > OLD_FLUSH_S:
-            level = "CRITICAL: " if age > VERY_OLD_FLUSH_S else ""
-            found.append(f"{level}nothing was stored for {age:.0f} s, {self._writer.pending} frames wait")
-        if self._writer.totals.last_error:
-            found.append(f"the last flush failed: {self._writer.totals.last_error}")
-        if not self._inbox.open.is_set():
-            found.append("reading waits for the disk")
-        found += [
-            f"{market} {channel}: {count} frames dropped"
-            for (market, channel), count in list(self._inbox.dropped.items())
-        ]
-        free = shutil.disk_usage(self._settings.data_dir).free
-        if free < LEAST_DISK_BYTES:
-            found.append(f"{free / 1e6:.0f} MB left on the disk of {self._settings.data_dir}")
-        found += [
-            f"{connection.name}: not connected ({connection.last_error or 'connecting'})"
-            for connection in self._connections
-            if not connection.connected
-        ]
-        found += [f"{entry['market']} {entry['topic']}: {entry['reason']}" for entry in self._unavailable(listed=True)]
-        if self.uptime_s > GRACE_S and self.rows_per_minute < FEWEST_ROWS_PER_MINUTE:
-            found.append(f"only {self.rows_per_minute:.0f} rows in the last minute")
-        return found
-
     def line(self) -> str:
         """The whole in a line, for the log."""
-        totals, connected = self._writer.totals, sum(connection.connected for connection in self._connections)
+        totals, connected = self._writer.totals, sum(connection.connected for connection in self.connections)
         lags = [tally.lag_ms[0] for _, tally in self._tallies() if tally.lag_ms]
         return (
-            f"up {_duration(self.uptime_s)}, {connected}/{len(self._connections)} sockets, "
-            f"{self.messages_per_second:,.0f} messages/s, {self.rows_per_minute:,.0f} rows/min, "
+            f"up {_duration(self.uptime_s)}, {connected}/{len(self.connections)} sockets, "
+            f"{self._rates.per_minute('frames') / 60:,.0f} messages/s, "
+            f"{self._rates.per_minute('stored'):,.0f} rows/min, "
             f"{self.rows_stored:,} rows, {self._writer.pending:,} pending, "
             f"{totals.gaps.total()} gaps, {totals.rejected.total()} rejected, "
             f"lag {max(lags, default=0.0):,.0f} ms"
@@ -197,38 +196,32 @@ class Health:
 
     # -- parts -----------------------------------------------------------------------------------------
 
-    def _sources(self) -> Iterator[tuple[str, Subscription | Polled, bool]]:
-        """Every subscription and poll with its market and whether it can bring anything now."""
-        for connection in self._connections:
-            for subscription in connection.subscriptions.values():
-                yield connection.exchange.market.name, subscription, connection.connected
-        for polls in self._polls:
-            for polled in polls.polled:
-                yield polls.exchange.market.name, polled, not polled.failures
-
-    def _all_messages(self) -> Iterator[int]:
-        return (source.messages for _, source, _ in self._sources())
+    def _sources(self) -> Iterator[tuple[str, Subscription | Polled, Connection | None]]:
+        """Every subscription with its connection, and every poll, with its market."""
+        for market, reader in self._reading.readers.items():
+            for connection in reader.connections:
+                for subscription in connection.subscriptions.values():
+                    yield market, subscription, connection
+            for polled in reader.polls.polled:
+                yield market, polled, None
 
     def _feeds(self) -> dict[tuple[str, str], _Feed]:
-        wanted = self._settings.stream_types
+        wanted = self._reading.settings.stream_types
         feeds: dict[tuple[str, str], _Feed] = {}
-        for market, source, connected in self._sources():
-            of_topic = source.topic if isinstance(source, Subscription) else source.poll
-            for stream in source.topic.streams if isinstance(source, Subscription) else source.streams:
-                if wanted and stream not in wanted:
-                    continue
-                feed = feeds.setdefault((market, stream), _Feed(market, stream))
-                feed.symbols.add(of_topic.symbol)
-                feed.channels.add(of_topic.channel)
-                feed.connected |= connected
-                feed.messages += source.messages
-                feed.last_us = max(feed.last_us, source.last_us)
-                feed.unavailable += isinstance(source, Subscription) and not source.available
+        carriers: dict[tuple[str, str], set[Connection]] = {}
+        for market, source, connection in self._sources():
+            for stream in _streams(source):
+                if not wanted or stream in wanted:
+                    feeds.setdefault((market, stream), _Feed(market, stream)).add(source, connection)
+                    if connection is not None:
+                        carriers.setdefault((market, stream), set()).add(connection)
+        for key, connections in carriers.items():
+            feeds[key].reconnects = sum(connection.losses for connection in connections)
         return feeds
 
     def _stream(self, feed: _Feed) -> dict[str, Any]:
-        totals = self._writer.totals
-        tally = totals.tallies.get((feed.market, feed.stream)) or Tally()
+        totals, key = self._writer.totals, (feed.market, feed.stream)
+        tally = totals.tallies.get(key) or Tally()
         median, high = tally.lag_ms or (None, None)
         return {
             "market": feed.market,
@@ -237,30 +230,69 @@ class Health:
             "connected": feed.connected,
             "last_message_age_s": round(time.time() - feed.last_us / 1e6, 3) if feed.last_us else None,
             "messages": feed.messages,
-            "messages_per_min": round(self._rates.per_minute(("messages", feed.market, feed.stream)), 1),
+            "messages_per_min": round(self._rates.per_minute(("messages", *key)), 1),
             "rows_stored": tally.stored,
-            "rows_per_min": round(self._rates.per_minute(("stored", feed.market, feed.stream)), 1),
+            "rows_per_min": round(self._rates.per_minute(("stored", *key)), 1),
             "updated": tally.updated,
             "duplicates": tally.duplicates,
             "unchanged": tally.unchanged,
-            "gaps": totals.gaps[feed.market, feed.stream],
+            "gaps": totals.gaps[key],
+            "gaps_per_min": self._rates.gained(("gaps", *key)),
+            "resyncs": feed.resyncs,
+            "resyncs_per_min": self._rates.gained(("resyncs", *key)),
+            "reconnects": feed.reconnects,
             "rejected": sum(totals.rejected[feed.market, channel] for channel in feed.channels),
-            "dropped": sum(self._inbox.dropped[feed.market, channel] for channel in feed.channels),
+            "dropped": sum(self._reading.inbox.dropped[feed.market, channel] for channel in feed.channels),
             "lag_ms_p50": median,
             "lag_ms_p99": high,
             "unavailable": feed.unavailable,
+            "refused": feed.refused,
         }
 
-    def _unavailable(self, *, listed: bool = False) -> Iterator[dict[str, Any]]:
-        """Topics that bring nothing, with the reason; ``listed`` leaves out what the venue does not list."""
+    def _market(self, reader: MarketReader, streams: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        name, plan = reader.plan.market, reader.plan
+        own = [stream for stream in streams if stream["market"] == name]
+        filled = {
+            table_name(identity[0], name, stream)
+            for (stream, identity), rows in self._writer.storage.ledger.rows().items()
+            if rows and market_of(identity) == name
+        }
+        return {
+            "market": name,
+            "sockets": len(reader.connections),
+            "connected": sum(connection.connected for connection in reader.connections),
+            "symbols": len(plan.symbols) - len(reader.unlisted),
+            "tables": len(coverage.expected(plan)),
+            "filled": len(filled & (coverage.expected(plan) | coverage.offered(reader))),
+            "messages_per_min": round(sum(stream["messages_per_min"] for stream in own), 1),
+            "rows_stored": sum(stream["rows_stored"] for stream in own),
+            "rows_per_min": round(sum(stream["rows_per_min"] for stream in own), 1),
+            "duplicates": sum(stream["duplicates"] for stream in own),
+            "gaps": sum(stream["gaps"] for stream in own),
+            "resyncs": sum(stream["resyncs"] for stream in own),
+            "reconnects": reader.losses,
+            "rejected": sum(_of_market(self._writer.totals.rejected, name)),
+            "rejected_per_min": self._rates.gained(("rejected", name)),
+            "dropped": sum(_of_market(self._reading.inbox.dropped, name)),
+            "dropped_per_min": self._rates.gained(("dropped", name)),
+            "refused": sum(stream["refused"] for stream in own),
+            "rest_weight_used": reader.client.used_weight,
+            "failure": reader.failure,
+        }
+
+    def _unavailable(self) -> Iterator[dict[str, Any]]:
+        """Topics and polls that bring nothing and symbols the venue does not list, with the reason."""
         for market, source, _ in self._sources():
             if isinstance(source, Subscription) and not source.available:
                 topic = source.topic
                 yield _missing(market, topic.name, topic.symbol, topic.streams, source.state, source.reason)
             elif isinstance(source, Polled) and source.failures > 1:
-                yield _missing(market, source.poll.path, source.poll.symbol, source.streams, "failing", source.reason)
-        if not listed:
-            for market, symbol in self.unlisted:
+                poll = source.poll
+                yield _missing(
+                    market, poll.path, poll.symbol, source.streams, "failing", source.reason, source.failures
+                )
+        for market, reader in self._reading.readers.items():
+            for symbol in reader.unlisted:
                 yield _missing(market, "", symbol, (), "unlisted", "the venue does not list it")
 
     def _writing(self) -> dict[str, Any]:
@@ -268,16 +300,21 @@ class Health:
         return {
             "total_records_collected": self.rows_stored,
             "pending_records": self._writer.pending,
-            "unsynced_records": self._inbox.frames,
+            "unsynced_records": self._reading.inbox.frames,
             "last_flush": _iso(totals.last_flush_at),
             "last_flush_seconds": round(totals.last_flush_s, 4),
             "flush_age_seconds": round(self._flush_age_s(), 1),
             "flushes": totals.flushes,
             "errors": totals.errors,
             "last_error": totals.last_error,
+            "broken": str(self._writer.broken or ""),
             "quarantined": totals.rejected.total(),
-            "journal_bytes": self._journal.size(),
         }
+
+    def _errors(self) -> int:
+        """Failures of any kind so far, of which each was dealt with."""
+        failed = sum(source.failures for _, source, _ in self._sources() if isinstance(source, Polled))
+        return self._writer.totals.errors + self._reading.inbox.sync_errors + self.reconnects + failed
 
     def _tallies(self) -> list[tuple[tuple[str, str], Tally]]:
         return list(self._writer.totals.tallies.items())
@@ -286,6 +323,10 @@ class Health:
         """Since the last flush that went through, or since the start."""
         last = self._writer.totals.last_flush_at
         return time.time() - last if last else self.uptime_s
+
+
+def _streams(source: Subscription | Polled) -> Sequence[str]:
+    return source.streams if isinstance(source, Polled) else source.topic.streams
 
 
 def _socket(connection: Connection) -> dict[str, Any]:
@@ -298,11 +339,14 @@ def _socket(connection: Connection) -> dict[str, Any]:
         "active": sum(subscription.state is State.ACTIVE for subscription in subscriptions),
         "connections": connection.sessions,
         "reconnects": connection.losses,
+        "failures": connection.failures,
         "last_error": connection.last_error,
     }
 
 
-def _missing(market: str, topic: str, symbol: str, streams: Sequence[str], state: str, reason: str) -> dict[str, Any]:
+def _missing(
+    market: str, topic: str, symbol: str, streams: Sequence[str], state: str, reason: str, failures: int = 0
+) -> dict[str, Any]:
     return {
         "market": market,
         "topic": topic,
@@ -310,7 +354,22 @@ def _missing(market: str, topic: str, symbol: str, streams: Sequence[str], state
         "streams": list(streams),
         "state": str(state),
         "reason": reason,
+        "failures": failures,
     }
+
+
+def _tables(unavailable: Sequence[Mapping[str, Any]], state: str) -> set[str]:
+    """Isolated names that the topics of a state would fill."""
+    return {
+        table_name(entry["symbol"], entry["market"], stream)
+        for entry in unavailable
+        if entry["state"] == state
+        for stream in entry["streams"]
+    }
+
+
+def _of_market(counts: Mapping[tuple[str, str], int], market: str) -> list[int]:
+    return [count for (name, _), count in list(counts.items()) if name == market]
 
 
 def _iso(unix: float | None) -> str | None:

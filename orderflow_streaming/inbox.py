@@ -75,6 +75,8 @@ class Inbox:
         """Frames the overflow rule dropped, by market and channel."""
         self._holes: dict[tuple[str, str], tuple[int, int]] = {}
         self.sync_errors = 0
+        self.last_error = ""
+        """Of the last write, empty when it went through."""
 
     def pending(self, market: str, channel: str, *, droppable: bool = False) -> Pending:
         """The list to append frames of this channel to; the same object every time."""
@@ -112,11 +114,13 @@ class Inbox:
             writing.result()
         except OSError as error:
             self.sync_errors += 1
-            log.error("the journal cannot be written, %d frames wait: %s", self.frames, error.strerror or error)
+            self.last_error = error.strerror or str(error)
+            log.error("the journal cannot be written, %d frames wait: %s", self.frames, self.last_error)
             self._limit_unsynced()
             return False
         frames = sum(batch.frames.num_rows for batch in self._unsynced)
         self._unsynced = []
+        self.last_error = ""
         self.open.set()
         self._synced(frames)
         for (market, channel), (first_us, last_us) in self._holes.items():

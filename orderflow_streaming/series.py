@@ -99,7 +99,7 @@ class Ledger:
 
     def rows(self) -> dict[tuple[str, Identity], int]:
         """Rows stored of each series."""
-        return {key: series.rows for key, series in self._known.items()}
+        return {key: series.rows for key, series in dict(self._known).items()}
 
     def _table(self, keys: Iterable[tuple[str, Identity]]) -> pa.Table:
         records = [(stream, *identity, self._changed[stream, identity]) for stream, identity in keys]
@@ -145,6 +145,11 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
+def hot(stream: str) -> str:
+    """The table of a stream that the writer fills, for SQL."""
+    return f'hot."{stream}"'
+
+
 def listed(names: Iterable[str]) -> str:
     """Column names for SQL."""
     return ", ".join(quoted(name) for name in names)
@@ -157,7 +162,8 @@ def encode(column: pa.ChunkedArray) -> tuple[np.ndarray, list]:
 
 
 def key_columns(rows: pa.Table, stream: Stream) -> list[np.ndarray]:
-    """The natural key, a sortable array per column; the time comes as UTC microseconds."""
+    """The natural key, a sortable array per column; the time comes as UTC microseconds, and as 0 where the identifier
+    tells the row alone."""
     arrays = []
     for name in stream.key:
         column = rows[name]
@@ -167,7 +173,25 @@ def key_columns(rows: pa.Table, stream: Stream) -> list[np.ndarray]:
             arrays.append(_whole(column).to_numpy(zero_copy_only=False))
         else:
             arrays.append(encode(column)[0])
+    if stream.identifier:
+        told = rows[stream.identifier].combine_chunks().is_valid().to_numpy(zero_copy_only=False)
+        identifier = stream.key.index(stream.identifier)
+        arrays = [array if place == identifier else np.where(told, 0, array) for place, array in enumerate(arrays)]
     return arrays
+
+
+def same_key(stream: Stream, one: str, other: str) -> str:
+    """SQL that is true where the rows of the aliases ``one`` and ``other`` have the same natural key."""
+    conditions = []
+    for name in stream.table.key:
+        sides = [f"{alias}.{quoted(name)}" for alias in (one, other)]
+        if stream.identifier and name in stream.key and name != stream.identifier:
+            sides = [
+                f"CASE WHEN {alias}.{quoted(stream.identifier)} IS NULL THEN {side} END"
+                for alias, side in zip((one, other), sides, strict=True)
+            ]
+        conditions.append(" IS NOT DISTINCT FROM ".join(sides))
+    return " AND ".join(conditions)
 
 
 def microseconds(column: pa.ChunkedArray) -> np.ndarray:

@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# Daemons of tests run side by side.
+os.environ.setdefault("ORDERFLOW_HTTP_PORT", "0")
+
 REQUIRED = os.environ.get("ORDERFLOW_REQUIRE_SHARED") == "1"
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from orderflow_streaming.control import ask
+from orderflow_streaming.control import ask, data_dir_option
 
 
 @click.command("flush")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the database.  [default: data]")
+@data_dir_option
 def command(data_dir: Path | None) -> None:
     """Have the running daemon store everything it has read. Exit code 5 where none runs."""
     answer = ask("flush", "write", data_dir=data_dir)

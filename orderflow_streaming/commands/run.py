@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orderflow_streaming import log
+from orderflow_streaming import coverage, log
 from orderflow_streaming.collector import NoMarketReachedError, StoreBrokenError
 from orderflow_streaming.daemon import Daemon, Report
 from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, UNREACHABLE, CommandError
@@ -19,6 +19,8 @@ from orderflow_streaming.store.server import PortInUseError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+EMPTY_SHOWN = 15
+"""Names of empty tables in the closing report."""
 _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 
 
@@ -60,14 +62,14 @@ def _opened(config: Path | None, flags: dict[str, Any]) -> Daemon:
 
 
 def _banner(daemon: Daemon) -> str:
-    settings = daemon.settings
-    streams = sum(len(plan.streams) for plan in daemon.plans) * len(settings.symbols)
+    settings, plans = daemon.settings, daemon.plans.values()
+    streams = sum(len(coverage.expected(plan)) for plan in plans)
     source = f" from the simulator at {settings.simulator_url}" if settings.simulator_url else ""
     return "\n".join(
         (
-            f"Collecting {', '.join(settings.markets)}{source}",
+            f"Collecting {len(settings.markets)} markets{source}",
             f"  symbols   {', '.join(settings.symbols)}",
-            *(f"  streams   {plan.exchange.market.name}: {', '.join(plan.streams)}" for plan in daemon.plans),
+            *(f"  streams   {plan.market}: {', '.join(plan.streams)}" for plan in plans),
             f"  {len(settings.symbols)} symbols x {len(settings.markets)} markets = {streams} streams",
             f"  database  {database_path(settings.data_dir)}",
             f"  store     {daemon.address}",
@@ -76,13 +78,21 @@ def _banner(daemon: Daemon) -> str:
 
 
 def _closing(report: Report) -> str:
-    hours = report.uptime_s / 3600
-    return "\n".join(
-        (
-            f"Collection report: {hours:.2f} hours",
-            f"  tables      {report.filled} of {report.expected} filled, {report.rows:,} rows",
-            f"  this run    {report.stored:,} rows stored, {report.duplicates:,} repeated, "
-            f"{report.rejected:,} rejected",
-            f"  connection  {report.reconnects:,} reconnects, {report.gaps:,} gaps",
-        )
-    )
+    lines = [
+        f"Collection report: {report.uptime_s / 3600:.2f} hours",
+        f"  tables      {report.total('filled')} of {report.total('expected')} filled, {report.total('rows'):,} rows",
+        f"  this run    {report.total('stored'):,} rows stored, {report.total('duplicates'):,} repeated, "
+        f"{report.total('rejected'):,} rejected",
+        f"  connection  {report.total('reconnects'):,} reconnects, {report.total('gaps'):,} gaps",
+    ]
+    lines += [
+        f"  {market.market:19} {market.filled:3} of {market.expected:3} tables, {market.rows:12,} rows, "
+        f"{market.stored:,} in this run, {market.duplicates:,} repeated, {market.rejected:,} rejected, "
+        f"{market.reconnects:,} reconnects, {market.gaps:,} gaps"
+        for market in report.markets
+    ]
+    empty = [table for market in report.markets for table in market.empty]
+    if empty:
+        more = f" and {len(empty) - EMPTY_SHOWN} more" if len(empty) > EMPTY_SHOWN else ""
+        lines.append(f"  empty       {', '.join(empty[:EMPTY_SHOWN])}{more}")
+    return "\n".join(lines)

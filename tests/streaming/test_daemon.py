@@ -225,7 +225,7 @@ def test_no_market_reachable_is_exit_4_and_says_why(tmp_path: Path, monkeypatch:
 def test_the_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    held = daemon.Daemon(Settings(data_dir=tmp_path, store_port=0))
+    held = daemon.Daemon(Settings(data_dir=tmp_path, store_port=0, http_port=0))
     held._signalled(signal.SIGINT, None)
     assert codes == []
     held._signalled(signal.SIGINT, None)
