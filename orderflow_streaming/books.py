@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest, nsmallest
+from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -93,7 +94,8 @@ class LocalBook:
         """Take a message; whether the book is another one than before.
 
         Raises :class:`~orderflow_streaming.merging.OutOfSequenceError`, and is empty, when something was missed, the
-        checksum differs or the best bid is not below the best ask.
+        checksum differs or the best bid is not below the best ask; ValueError for levels that are none, and is then
+        of no use until it is reset.
         """
         if change.is_snapshot:
             return self._start(change)
@@ -210,11 +212,13 @@ class BookMerger(Merger):
 
 def _put(side: dict[float, Level], levels: Sequence[Level]) -> None:
     for level in levels:
-        price = float(level[0])
-        if float(level[1]) == 0:
-            side.pop(price, None)
-        else:
+        price, size = float(level[0]), float(level[1])
+        if not (0 < price < inf and 0 <= size < inf):
+            raise ValueError(f"{level[:2]} is no price and size")
+        if size:
             side[price] = level
+        else:
+            side.pop(price, None)
 
 
 def _range(change: Change) -> str:
