@@ -63,7 +63,7 @@ class _Feed:
             self.channels.add(source.poll.channel)
             self.connected |= not source.failures
             return
-        self.symbols.add(source.topic.symbol)
+        self.symbols.update(source.topic.symbols)
         self.channels |= {source.topic.channel, source.topic.merged}
         self.connected |= connection is not None and connection.connected
         self.resyncs += source.resyncs
@@ -237,6 +237,7 @@ class Health:
             "duplicates": tally.duplicates,
             "unchanged": tally.unchanged,
             "gaps": totals.gaps[key],
+            "gaps_open": self._reading.readers[feed.market].refill.open.get(feed.stream, 0),
             "gaps_per_min": self._rates.gained(("gaps", *key)),
             "resyncs": feed.resyncs,
             "resyncs_per_min": self._rates.gained(("resyncs", *key)),
@@ -285,7 +286,8 @@ class Health:
         for market, source, _ in self._sources():
             if isinstance(source, Subscription) and not source.available:
                 topic = source.topic
-                yield _missing(market, topic.name, topic.symbol, topic.streams, source.state, source.reason)
+                for symbol in topic.symbols:
+                    yield _missing(market, topic.name, symbol, topic.streams, source.state, source.reason)
             elif isinstance(source, Polled) and source.failures > 1:
                 poll = source.poll
                 yield _missing(

@@ -27,20 +27,20 @@ class Holes:
                 topic = subscription.topic
                 if not subscription.messages:
                     subscription.interrupted_us = self._last_row(
-                        connection.exchange.market, topic.symbol, topic.streams
+                        connection.exchange.market, topic.symbols, topic.streams
                     )
         for polled in polls.polled:
             if not polled.messages:
-                polled.interrupted_us = self._last_row(polls.exchange.market, polled.poll.symbol, polled.streams)
+                polled.interrupted_us = self._last_row(polls.exchange.market, (polled.poll.symbol,), polled.streams)
 
     def interrupted(self, connection: Connection, subscription: Subscription, lost_us: int, back_us: int) -> None:
         """A subscription brings data again after a lost connection; receive times in UTC microseconds."""
         topic = subscription.topic
-        self._note(connection.exchange.market, topic.symbol, topic.streams, lost_us, back_us, DISCONNECTION)
+        self._note(connection.exchange.market, topic.symbols, topic.streams, lost_us, back_us, DISCONNECTION)
 
     def unanswered(self, exchange: Exchange, polled: Polled, lost_us: int, back_us: int) -> None:
         """A poll is answered again."""
-        self._note(exchange.market, polled.poll.symbol, polled.streams, lost_us, back_us, DISCONNECTION)
+        self._note(exchange.market, (polled.poll.symbol,), polled.streams, lost_us, back_us, DISCONNECTION)
 
     def overflowed(
         self, connections: Iterable[Connection], market: str, channel: str, first_us: int, last_us: int
@@ -50,16 +50,18 @@ class Holes:
             for subscription in connection.subscriptions.values():
                 topic = subscription.topic
                 if connection.exchange.market.name == market and channel in (topic.channel, topic.merged):
-                    self._note(connection.exchange.market, topic.symbol, topic.streams, first_us, last_us, OVERFLOW)
+                    self._note(connection.exchange.market, topic.symbols, topic.streams, first_us, last_us, OVERFLOW)
 
-    def _last_row(self, market: Market, symbol: str, streams: Sequence[str]) -> int:
-        identity = symbol, market.exchange, market.market_type
-        return max((0, *(self._writer.storage.ledger.get(stream, identity).last_time for stream in streams)))
+    def _last_row(self, market: Market, symbols: Sequence[str], streams: Sequence[str]) -> int:
+        ledger = self._writer.storage.ledger
+        identities = [(symbol, market.exchange, market.market_type) for symbol in symbols]
+        return max((0, *(ledger.get(stream, identity).last_time for stream in streams for identity in identities)))
 
     def _note(
-        self, market: Market, symbol: str, streams: Sequence[str], start_us: int, end_us: int, reason: str
+        self, market: Market, symbols: Sequence[str], streams: Sequence[str], start_us: int, end_us: int, reason: str
     ) -> None:
+        identities = [(symbol, market.exchange, market.market_type) for symbol in symbols]
         for stream in streams:
             if (market.name, stream) not in self._numbered:
-                identity = symbol, market.exchange, market.market_type
-                self._writer.note(Gap(stream, identity, start_us, end_us, reason))
+                for identity in identities:
+                    self._writer.note(Gap(stream, identity, start_us, end_us, reason))

@@ -99,7 +99,7 @@ class _Composer:
         problem = f"CASE WHEN x IS NULL THEN coalesce(trouble, 'not JSON') {checks} END"
         items = f"SELECT * EXCLUDE (x, y, trouble), {problem} AS problem FROM ({self._values('x', 'y', 'trouble')})"
         return (
-            f"SELECT frame, item, received_at, symbol, size, funding_interval_hours, {values}, "
+            f"SELECT frame, item, received_at, symbol, listed, size, funding_interval_hours, {values}, "
             f"coalesce(problem, {self._reason()}) AS reason FROM ({self._identified(items)})"
         )
 
@@ -124,8 +124,10 @@ class _Composer:
         """``items`` with what is known of their instrument: symbol, size and funding interval."""
         market = self.exchange.market
         size = "1.0::DOUBLE" if self.exchange.counts_base else "contract_size"
+        listed = "true" if self.inspect else "known_symbol IS NOT NULL"
         return (
-            f"SELECT *, coalesce(known_symbol, {self.exchange.neutral_symbol}) AS symbol, {size} AS size "
+            f"SELECT *, coalesce(known_symbol, {self.exchange.neutral_symbol}) AS symbol, {size} AS size, "
+            f"{listed} AS listed "
             f"FROM (SELECT *, {self.sql(self.channel.symbol)} AS venue_symbol FROM ({items})) LEFT JOIN ("
             "SELECT venue_symbol AS known_as, symbol AS known_symbol, contract_size, funding_interval_hours "
             f"FROM {self.instruments} WHERE exchange = '{market.exchange}' AND market_type = '{market.market_type}'"
@@ -148,9 +150,10 @@ class _Composer:
                 f"SELECT frame, 0 AS item, received_at, {of_item} AS x, {of_frame} AS y, NULL::VARCHAR AS trouble "
                 "FROM incoming_frames"
             )
-        path = self.channel.item.removesuffix("[*]")
+        path, _, inner = self.channel.item.removesuffix("[*]").partition("[*].")
         of_item = _texts("d", [_join("$", path) for path in self.inside])
         is_list = f"json_type(raw, '$.{path}') = 'ARRAY'"
+        found = f"json_extract(raw, '$.{path}[*]')"
         alone = f"TRY(CASE WHEN json_type(raw, '$.{path}') = 'OBJECT' THEN json_extract(raw, '$.{path}') END)"
         return (
             f"SELECT frame, item, received_at, {of_item} AS x, y, trouble "
@@ -158,16 +161,19 @@ class _Composer:
             "FROM (SELECT frame, received_at, y, "
             "CASE WHEN len(found) > 0 THEN found WHEN is_list THEN []::JSON[] ELSE [alone]::JSON[] END AS list, "
             f"CASE WHEN is_list IS FALSE AND alone IS NULL THEN 'no list at {path}' END AS trouble "
-            f"FROM (SELECT frame, received_at, {of_frame} AS y, found, CASE WHEN len(found) = 0 THEN {alone} END AS alone, "
+            f"FROM (SELECT frame, received_at, {of_frame} AS y, found, "
+            f"CASE WHEN len(found) = 0 THEN {alone} END AS alone, "
             f"CASE WHEN len(found) > 0 THEN true WHEN found IS NOT NULL THEN coalesce({is_list}, false) END AS is_list "
-            f"FROM (SELECT *, TRY(json_extract(raw, '$.{path}[*]')) AS found FROM incoming_frames))))"
+            f"FROM (SELECT *, TRY({_inside(found, inner) if inner else found}) AS found FROM incoming_frames))))"
         )
 
     def _reason(self) -> str:
         told_by_url = _FRAME_LEVEL in self.channel.symbol
         checks = [] if self.inspect and told_by_url else ["WHEN symbol IS NULL THEN 'the symbol is missing'"]
-        if not (self.exchange.counts_base or self.inspect) and any(_scales(rows) for rows in self.channel.rows):
-            checks.append("WHEN size IS NULL THEN 'no contract size is known for ' || venue_symbol")
+        for rows in self.channel.rows:
+            if _scales(rows) and not (self.exchange.counts_base or self.inspect):
+                taken = self._taken_by(rows)
+                checks.append(f"WHEN {taken}size IS NULL THEN 'no contract size is known for ' || venue_symbol")
         for rows in self.channel.rows:
             checks += self._missing(rows)
         taken = " OR ".join(f"({self.sql(rows.where)})" for rows in self.channel.rows)
@@ -175,7 +181,7 @@ class _Composer:
         return f"CASE {' '.join(checks)} END"
 
     def _missing(self, rows: Rows) -> Iterator[str]:
-        taken = "" if rows.where == "true" else f"coalesce({self.sql(rows.where)}, true) AND "
+        taken = self._taken_by(rows)
         for name in _required(rows):
             expression = rows.fields[name]
             told_outside = _FRAME_LEVEL in expression or "received_at" in expression
@@ -183,6 +189,10 @@ class _Composer:
                 yield f"WHEN {taken}({self.sql(expression)}) IS NULL THEN '{name} is missing'"
         for name in _positive(rows):
             yield f"WHEN {taken}({self.sql(rows.fields[name])}) < {SMALLEST} THEN '{name} is not above zero'"
+
+    def _taken_by(self, rows: Rows) -> str:
+        """The start of a condition on the items that ``rows`` takes."""
+        return "" if rows.where == "true" else f"coalesce({self.sql(rows.where)}, true) AND "
 
     # -- from items to rows ----------------------------------------------------------------------------
 
@@ -281,6 +291,13 @@ def _texts(source: str, paths: list[str]) -> str:
     if not paths:
         return "NULL::VARCHAR[]"
     return f"TRY(json_extract_string({source}, [{', '.join(repr(path) for path in paths)}]))"
+
+
+def _inside(outer: str, path: str) -> str:
+    """The items of the lists at ``path`` inside a list of objects, each with what the object says beside them; an
+    object without a list stands for itself."""
+    inner = f"CASE WHEN json_type(o, '$.{path}') = 'ARRAY' THEN json_extract(o, '$.{path}[*]') ELSE ['{{}}'::JSON] END"
+    return f"flatten(list_transform({outer}, lambda o: list_transform({inner}, lambda i: json_merge_patch(o, i))))"
 
 
 def _join(start: str, path: str) -> str:

@@ -26,7 +26,8 @@ from orderflow_streaming.merging import Merger
 def values(**paths: str) -> dict[str, str]:
     """Paths to types, grouped by type: ``values(BIGINT="T o.T", DOUBLE="p")`` is ``{"T": "BIGINT", …}``.
 
-    Types are DuckDB's; ``LEVELS`` is a side of a book, a list of ``[price, quantity, …]``.
+    Types are DuckDB's; ``LEVELS`` is a side of a book, a list of ``[price, quantity, …]``. Where its levels are
+    objects, their keys follow: ``{"bids": "LEVELS p s"}``.
     """
     return {path: kind for kind, names in paths.items() for path in names.split()}
 
@@ -107,7 +108,8 @@ class Rows:
     kind: str
     fields: Mapping[str, str]
     where: str = "true"
-    """Items it takes; an item no Rows of its channel takes is rejected."""
+    """Items it takes; an item no Rows of its channel takes is rejected. ``listed`` is true of the instruments that are
+    collected, for messages about all that a venue has."""
     required: tuple[str, ...] = ()
     """Fields that must not be NULL, beyond those the stream requires."""
 
@@ -123,7 +125,8 @@ class Channel:
     symbol: str = "$s"
     """SQL of the venue's own spelling of the instrument."""
     item: str = "data"
-    """Path of the item in a frame; ``data[*]`` where a frame carries a list of items."""
+    """Path of the item in a frame; ``data[*]`` where a frame carries a list of items, or an only one without a list.
+    In ``data[*].details[*]`` each object of a list holds a list of items, which have its values beside their own."""
     consecutive: str = ""
     """Column that rises by one per row and symbol, so that a jump is a gap; empty where ids may jump."""
 
@@ -166,6 +169,12 @@ class Topic:
     merged: str = ""
     """Channel of the frames that :meth:`Exchange.merger` makes of its messages, which are changes only; they
     themselves are kept in the journal and make no rows. Empty where a message stands for itself."""
+    others: tuple[str, ...] = ()
+    """Symbols beside ``symbol`` that it brings, where the venue offers it only for all."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self.symbol, *self.others
 
 
 @dataclass(frozen=True, slots=True)
