@@ -10,6 +10,7 @@ from orderflow_streaming.exchanges.protocol import Exchange
 
 PROTOCOLS: dict[str, str] = {
     "binance_futures": "binance.BinanceFutures",
+    "binance_spot": "binance_spot.BinanceSpot",
 }
 """Market to module and class."""
 

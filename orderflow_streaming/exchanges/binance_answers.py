@@ -1,4 +1,4 @@
-"""What Binance USDⓈ-M futures answers over REST, and the rows it becomes.
+"""What Binance USDⓈ-M futures answers over REST, and the rows it becomes; much of it is the same on spot.
 
 Source: developers.binance.com, USDⓈ-M Futures, "Market Data Endpoints". Channels are named after the last part of the
 path. Some answers name no symbol; then it is the one that was asked for.
@@ -23,7 +23,7 @@ def _query(parameter: str) -> str:
     return f"nullif(regexp_extract($/rest, '[?&]{parameter}=([^&]+)', 1), '')"
 
 
-_SYMBOL_OF_URL = f"upper({_query('symbol')})"
+SYMBOL_OF_URL = f"upper({_query('symbol')})"
 
 
 # [open time, open, high, low, close, volume, close time, quote volume, trades, taker buy volume, taker buy quote, …]
@@ -48,23 +48,24 @@ _PRICE_KLINE = {
 }
 
 
-def _filter_value(kind: str, name: str) -> str:
+def filter_column(kind: str, name: str) -> str:
     """SQL of a number in an instrument's list of filters."""
     found = f"list_filter(from_json($filters, '[\"JSON\"]'), lambda f: f->>'filterType' = '{kind}')[1]"
     return f"TRY_CAST({found}->>'{name}' AS DOUBLE)"
 
 
-def _rest(name: str, paths: Mapping[str, str], *rows: Rows, symbol: str = "$symbol") -> Channel:
+def answer(name: str, paths: Mapping[str, str], *rows: Rows, symbol: str = "$symbol") -> Channel:
+    """Channel of the answers to a path that ends with ``name``."""
     return Channel(f"rest/{name}", paths, rows, symbol=symbol)
 
 
 ANSWER_CHANNELS = (
-    _rest(
+    answer(
         "openInterest",
         values(BIGINT="time", VARCHAR="symbol", DOUBLE="openInterest"),
         Rows("open_interest", {"timestamp": milliseconds("$time"), "raw_quantity": "$openInterest"}),
     ),
-    _rest(
+    answer(
         "openInterestHist",
         values(BIGINT="timestamp", VARCHAR="symbol", DOUBLE="sumOpenInterest sumOpenInterestValue"),
         Rows(
@@ -76,8 +77,8 @@ ANSWER_CHANNELS = (
             },
         ),
     ),
-    _rest("klines", _REST_KLINE_VALUES, Rows("candles", _REST_KLINE), symbol=_SYMBOL_OF_URL),
-    _rest(
+    answer("klines", _REST_KLINE_VALUES, Rows("candles", _REST_KLINE), symbol=SYMBOL_OF_URL),
+    answer(
         "continuousKlines",
         _REST_KLINE_VALUES,
         Rows("candles", _REST_KLINE, where=f"{_query('contractType')} = 'PERPETUAL'"),
@@ -85,19 +86,19 @@ ANSWER_CHANNELS = (
         symbol=f"upper({_query('pair')})",
     ),
     *(
-        _rest(name, _REST_KLINE_VALUES, Rows(kind, _PRICE_KLINE, required=("open_time", "close")), symbol=symbol)
+        answer(name, _REST_KLINE_VALUES, Rows(kind, _PRICE_KLINE, required=("open_time", "close")), symbol=symbol)
         for name, kind, symbol in (
-            ("markPriceKlines", "mark_price_candle", _SYMBOL_OF_URL),
+            ("markPriceKlines", "mark_price_candle", SYMBOL_OF_URL),
             ("indexPriceKlines", "index_price_candle", f"upper({_query('pair')})"),
-            ("premiumIndexKlines", "premium_index_candle", _SYMBOL_OF_URL),
+            ("premiumIndexKlines", "premium_index_candle", SYMBOL_OF_URL),
         )
     ),
-    _rest(
+    answer(
         "fundingRate",
         values(BIGINT="fundingTime", VARCHAR="symbol", DOUBLE="fundingRate"),
         Rows("funding_rates", {"timestamp": milliseconds("$fundingTime"), "funding_rate": "$fundingRate"}),
     ),
-    _rest(
+    answer(
         "fundingInfo",
         values(VARCHAR="symbol", DOUBLE="fundingIntervalHours adjustedFundingRateCap adjustedFundingRateFloor"),
         Rows(
@@ -110,7 +111,7 @@ ANSWER_CHANNELS = (
             required=("funding_interval_hours",),
         ),
     ),
-    _rest(
+    answer(
         "premiumIndex",
         values(BIGINT="time nextFundingTime", VARCHAR="symbol", DOUBLE="markPrice indexPrice lastFundingRate"),
         *mark_rows(
@@ -123,7 +124,7 @@ ANSWER_CHANNELS = (
             "$nextFundingTime",
         ),
     ),
-    _rest(
+    answer(
         "ticker/24hr",
         values(
             BIGINT="closeTime lastId",
@@ -150,7 +151,7 @@ ANSWER_CHANNELS = (
             },
         ),
     ),
-    _rest(
+    answer(
         "ticker/bookTicker",
         values(BIGINT="time lastUpdateId", VARCHAR="symbol", DOUBLE="bidPrice bidQty askPrice askQty"),
         *quote_rows(
@@ -164,33 +165,36 @@ ANSWER_CHANNELS = (
             }
         ),
     ),
-    _rest(
+    answer(
         "ticker/price",
         values(BIGINT="time", VARCHAR="symbol", DOUBLE="price"),
         Rows("last_price", {"timestamp": milliseconds("$time"), "last_price": "$price"}, required=("last_price",)),
     ),
-    _rest(
-        "depth",
-        values(BIGINT="lastUpdateId E T", VARCHAR="/rest /stream", LEVELS="bids asks"),
-        Rows(
-            "book_snapshot",
-            {
-                "timestamp": EVENT_OR_TRANSACTION_TIME,
-                "last_update_id": "$lastUpdateId",
-                "bids": "$bids",
-                "asks": "$asks",
-            },
-            required=("last_update_id", "bids", "asks"),
-        ),
-        symbol=f"coalesce({_SYMBOL_OF_URL}, upper(split_part($/stream, '@', 1)))",
+    *(
+        answer(
+            name,
+            values(BIGINT="lastUpdateId E T", VARCHAR="/rest /stream", LEVELS="bids asks"),
+            Rows(
+                kind,
+                {
+                    "timestamp": EVENT_OR_TRANSACTION_TIME,
+                    "last_update_id": "$lastUpdateId",
+                    "bids": "$bids",
+                    "asks": "$asks",
+                },
+                required=("last_update_id", "bids", "asks"),
+            ),
+            symbol=f"coalesce({SYMBOL_OF_URL}, upper(split_part($/stream, '@', 1)))",
+        )
+        for name, kind in (("depth", "book_snapshot"), ("rpiDepth", "rpi_book_snapshot"))
     ),
-    _rest(
+    answer(
         "aggTrades",
         values(BIGINT="a l T", VARCHAR="/rest", DOUBLE="p q", BOOLEAN="m"),
         Rows("trades", AGGREGATED_TRADE),
-        symbol=_SYMBOL_OF_URL,
+        symbol=SYMBOL_OF_URL,
     ),
-    _rest(
+    answer(
         "trades",
         values(BIGINT="id time", VARCHAR="/rest", DOUBLE="price qty", BOOLEAN="isBuyerMaker"),
         Rows(
@@ -204,9 +208,9 @@ ANSWER_CHANNELS = (
                 "source_seq": "$id",
             },
         ),
-        symbol=_SYMBOL_OF_URL,
+        symbol=SYMBOL_OF_URL,
     ),
-    _rest(
+    answer(
         "forceOrders",
         values(BIGINT="time", VARCHAR="symbol side status", DOUBLE="price averagePrice executedQty"),
         Rows(
@@ -224,7 +228,7 @@ ANSWER_CHANNELS = (
         ),
     ),
     replace(
-        _rest(
+        answer(
             "exchangeInfo",
             values(
                 BIGINT="/data.serverTime onboardDate deliveryDate",
@@ -241,8 +245,8 @@ ANSWER_CHANNELS = (
                     "base_asset": "$baseAsset",
                     "quote_asset": "$quoteAsset",
                     "contract_size": "1.0::DOUBLE",
-                    "tick_size": _filter_value("PRICE_FILTER", "tickSize"),
-                    "lot_size": _filter_value("LOT_SIZE", "stepSize"),
+                    "tick_size": filter_column("PRICE_FILTER", "tickSize"),
+                    "lot_size": filter_column("LOT_SIZE", "stepSize"),
                     "onboard_time": milliseconds("$onboardDate"),
                     "delivery_time": milliseconds("$deliveryDate"),
                 },
@@ -274,4 +278,4 @@ SIGNATURES: tuple[tuple[frozenset[str], str], ...] = tuple(
 )
 """Channel by the keys of a message without ``e``; the first that fits."""
 
-CANDLE_REQUESTS = {"klines", "continuousKlines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines"}
+CANDLE_REQUESTS = frozenset({"klines", "continuousKlines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines"})

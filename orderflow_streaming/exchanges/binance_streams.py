@@ -1,4 +1,4 @@
-"""What Binance USDⓈ-M futures sends on its sockets, and the rows it becomes.
+"""What Binance USDⓈ-M futures sends on its sockets, and the rows it becomes; much of it is the same on spot.
 
 Source: developers.binance.com, USDⓈ-M Futures, "Websocket Market Streams". Channels have the venue's names. Sizes are
 base coin, times epoch milliseconds.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from orderflow_streaming.exchanges.protocol import Channel, Rows, milliseconds, values
 
-_EVENT_TIME = milliseconds("$E")
+EVENT_TIME = milliseconds("$E")
 EVENT_OR_TRANSACTION_TIME = f"coalesce({milliseconds('$E')}, {milliseconds('$T')})"
 
 
@@ -42,9 +42,9 @@ AGGREGATED_TRADE = {
 
 # Orders of the insurance fund and of auto-deleveraging are matched away from the book, often far from the market.
 _IS_MARKET_TRADE = "coalesce($X, 'MARKET') = 'MARKET'"
-_TRADE = AGGREGATED_TRADE | {"trade_id": "$t", "source_seq": "$t"}
+TRADE = AGGREGATED_TRADE | {"trade_id": "$t", "source_seq": "$t"}
 
-_MARK = {"timestamp": _EVENT_TIME, "mark_price": "$p", "index_price": "nullif($i, 0)", "funding_rate": "$r"}
+_MARK = {"timestamp": EVENT_TIME, "mark_price": "$p", "index_price": "nullif($i, 0)", "funding_rate": "$r"}
 
 
 def mark_rows(fields: Mapping[str, str], next_funding: str) -> tuple[Rows, ...]:
@@ -84,7 +84,7 @@ _KLINE_VALUES = values(
 _IS_PERPETUAL = "$ct = 'PERPETUAL'"
 
 _TICKER = {
-    "timestamp": _EVENT_TIME,
+    "timestamp": EVENT_TIME,
     "raw_volume_24h": "$v",
     "quote_volume_24h": "$q",
     "trade_count_24h": "$n",
@@ -144,8 +144,8 @@ STREAM_CHANNELS = (
         "trade",
         values(BIGINT="t T", VARCHAR="s X", DOUBLE="p q", BOOLEAN="m"),
         (
-            Rows("trades", _TRADE, where=_IS_MARKET_TRADE),
-            Rows("off_market_trade", _TRADE | {"order_type": "$X"}, where=f"NOT ({_IS_MARKET_TRADE})"),
+            Rows("trades", TRADE, where=_IS_MARKET_TRADE),
+            Rows("off_market_trade", TRADE | {"order_type": "$X"}, where=f"NOT ({_IS_MARKET_TRADE})"),
         ),
     ),
     Channel("markPrice", values(BIGINT="E T", VARCHAR="s", DOUBLE="p i r"), mark_rows(_MARK, "$T")),
@@ -161,7 +161,7 @@ STREAM_CHANNELS = (
             Rows(
                 "mini_ticker",
                 {
-                    "timestamp": _EVENT_TIME,
+                    "timestamp": EVENT_TIME,
                     "last_price": "$c",
                     "open_24h": "$o",
                     "high_24h": "$h",
@@ -198,7 +198,7 @@ STREAM_CHANNELS = (
         (
             Rows(
                 "asset_index",
-                {"timestamp": _EVENT_TIME, "index_price": "$i", "bid_price": "$B", "ask_price": "$A"},
+                {"timestamp": EVENT_TIME, "index_price": "$i", "bid_price": "$B", "ask_price": "$A"},
                 required=("timestamp", "index_price"),
             ),
         ),
@@ -209,7 +209,7 @@ STREAM_CHANNELS = (
         (
             Rows(
                 "composite_index",
-                {"timestamp": _EVENT_TIME, "index_price": "$p"},
+                {"timestamp": EVENT_TIME, "index_price": "$p"},
                 required=("timestamp", "index_price"),
             ),
         ),
@@ -221,7 +221,7 @@ STREAM_CHANNELS = (
             Rows(
                 "contract_info",
                 {
-                    "timestamp": _EVENT_TIME,
+                    "timestamp": EVENT_TIME,
                     "status": "$cs",
                     "contract_type": "$ct",
                     "onboard_time": milliseconds("$ot"),
