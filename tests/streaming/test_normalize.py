@@ -296,15 +296,15 @@ def test_one_item_of_a_list_costs_only_itself(connection: duckdb.DuckDBPyConnect
     good, bad = (msgspec.json.decode(mark(**change))["data"] for change in ({}, {"p": "x"}))
     frames = [
         msgspec.json.encode({"stream": "!markPrice@arr", "data": data})
-        for data in ([good, bad, good], [], 5, [good], [None])
+        for data in ([good, bad, good], [], 5, [good], [None], good)
     ]
     outcome = run(normalizer, "markPrice[]", *frames, b"nonsense")
-    assert [(row["frame"], row["item"]) for row in rows(connection, "mark_prices")] == [(0, 0), (0, 2), (3, 0)]
+    assert [(row["frame"], row["item"]) for row in rows(connection, "mark_prices")] == [(0, 0), (0, 2), (3, 0), (5, 0)]
     assert [(item.frame, item.item, item.reason) for item in outcome.rejected] == [
         (0, 1, "p: x is not a number"),
         (2, 0, "no list at data"),
         (4, 0, "the symbol is missing"),
-        (5, 0, "not JSON"),
+        (6, 0, "not JSON"),
     ]
 
 
