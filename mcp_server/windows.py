@@ -43,7 +43,7 @@ def conditions(
 def missing(context: Context, table: Table) -> bool:
     """Whether the store has no such table yet."""
     found = context.query(
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [table.schema, table.name]
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
     )
     return found.num_rows == 0
 

@@ -1,8 +1,9 @@
 """Which hours of ticks are new, complete or changed: the state behind the sensor that reports them.
 
 Rows get their ``id`` in storing order, so the rows after the last id seen are exactly what came since, late rows of
-old hours included. The watermark is the newest event time: an hour is closed when the market's own clock has passed
-its end, however fast that clock runs.
+old hours included. They are looked for among the hot rows, and where some were dropped unseen, everywhere; hours that
+other nodes sealed are not reported. The watermark is the newest event time: an hour is closed when the market's own
+clock has passed its end, however fast that clock runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from orderflow_streaming.archive.manifest import OWN
 from orderflow_streaming.schema import IDENTITY, STREAMS, Stream
 from orderflow_streaming.store import Store
 
@@ -93,8 +95,8 @@ class HourReport:
 
 
 def stored_streams(store: Store) -> list[Stream]:
-    """The streams whose table exists."""
-    rows = store.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'").to_pydict()
+    """The streams that the store fills."""
+    rows = store.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'hot'").to_pydict()
     names = set(rows["table_name"])
     return [stream for stream in STREAMS.values() if stream.name in names]
 
@@ -156,20 +158,28 @@ def describe(store: Store, streams: list[Stream], hours: Iterable[datetime]) -> 
 
 
 def _newest_ids(store: Store, streams: list[Stream]) -> dict[str, int]:
-    parts = [
-        f"SELECT '{stream.name}' AS stream, coalesce(max(id), 0) AS id FROM main.{stream.name}" for stream in streams
-    ]
-    return {row["stream"]: row["id"] for row in store.query(" UNION ALL ".join(parts)).to_pylist()}
+    sealed = f"SELECT stream, last_id AS id FROM ops.archive WHERE {OWN}"
+    parts = [f"SELECT '{stream.name}' AS stream, max(id) AS id FROM hot.{stream.name}" for stream in streams]
+    sql = f"SELECT stream, coalesce(max(id), 0) AS id FROM ({' UNION ALL '.join([sealed, *parts])}) GROUP BY stream"
+    return {row["stream"]: row["id"] for row in store.query(sql).to_pylist()}
+
+
+def _last_dropped(store: Store) -> dict[str, int]:
+    """Highest id of each stream among the rows that are no longer hot."""
+    sql = f"SELECT stream, max(last_id) AS id FROM ops.archive WHERE dropped_at IS NOT NULL AND {OWN} GROUP BY stream"
+    return {row["stream"]: row["id"] for row in store.query(sql).to_pylist()}
 
 
 def _new_rows(store: Store, streams: list[Stream], ids: dict[str, int]) -> list[dict]:
     parts, parameters = [], {}
+    dropped = _last_dropped(store)
     for stream in streams:
+        schema = "main" if dropped.get(stream.name, 0) > ids.get(stream.name, 0) else "hot"
         parameters[f"after_{stream.name}"] = ids.get(stream.name, 0)
         parts.append(
             f"""SELECT '{stream.name}' AS stream, date_trunc('hour', "{stream.time}") AS hour,
                        max("{stream.time}") AS last
-                FROM main.{stream.name}
+                FROM {schema}.{stream.name}
                 WHERE id > $after_{stream.name} AND id <= $after_{stream.name} + {MAX_ROWS} GROUP BY 2"""
         )
     return store.query(" UNION ALL ".join(parts), parameters, timeout_s=60).to_pylist()

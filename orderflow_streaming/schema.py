@@ -11,7 +11,7 @@ exchange's event time (the receive time where the venue sends none), ``received_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orderflow_streaming import markets
 from orderflow_streaming.tables import Column, Table
@@ -42,15 +42,24 @@ class Stream:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     """Natural key within one symbol and market; a second row with it is a duplicate (candles: an update)."""
+    identifier: str = ""
+    """Column of the key that tells a row alone wherever it is not NULL: the rest of the key may then differ, as times
+    do that a venue sends finer on one way than on another."""
     time: str = "timestamp"
     internal: tuple[Column, ...] = ()
     """Stored beside the specified columns and left out of the isolated views."""
 
     @property
     def table(self) -> Table:
+        """What readers use: the rows in the database and those in the archive, as one."""
         identity, key = IDENTITY, tuple(column.name for column in IDENTITY)
         columns = (self.columns[0], *identity, *self.columns[1:], *self.internal)
         return Table("main", self.name, columns, (*key, *self.key), self.time, self.doc)
+
+    @property
+    def hot(self) -> Table:
+        """What the writer fills: the rows in the database."""
+        return replace(self.table, schema="hot")
 
     def view_ddl(self, symbol: str, market: markets.Market) -> str:
         """The isolated view of this stream for one symbol on one market."""
@@ -138,6 +147,7 @@ STREAMS: dict[str, Stream] = {
                 Column("raw_quantity", "DOUBLE", "size as the venue counts it", "contracts"),
             ),
             key=("trade_id", "timestamp"),
+            identifier="trade_id",
         ),
         Stream(
             "mark_prices",
@@ -340,6 +350,31 @@ BACKFILLS = Table(
     "Spans of the past that were asked for over REST and stored.",
 )
 
+ARCHIVE = Table(
+    "ops",
+    "archive",
+    (
+        Column("stream", "VARCHAR", "stream", nullable=False),
+        Column("node", "VARCHAR", "daemon that sealed it", nullable=False),
+        Column("hour", "TIMESTAMP", "first instant of the hour", "UTC", False),
+        Column("version", "INTEGER", "1, and one more each time its content changed", "count", False),
+        Column("path", "VARCHAR", "file, under the root of the archive", nullable=False),
+        Column("rows", "BIGINT", "rows in it", "count", False),
+        Column("content_hash", "VARCHAR", "sum of the hashes of all rows, in any order", nullable=False),
+        Column("engine", "VARCHAR", "DuckDB version whose hash function that is", nullable=False),
+        Column("sha256", "VARCHAR", "SHA-256 of the file", nullable=False),
+        Column("bytes", "BIGINT", "size of the file", "bytes", False),
+        Column("first_time", "TIMESTAMP", "oldest event time in it", "UTC", False),
+        Column("last_time", "TIMESTAMP", "newest event time in it", "UTC", False),
+        Column("last_id", "BIGINT", "highest row number in it", nullable=False),
+        Column("sealed_at", "TIMESTAMP", "when it was written and verified", "UTC", False),
+        Column("dropped_at", "TIMESTAMP", "when its rows left the database of its node", "UTC"),
+    ),
+    ("stream", "node", "hour"),
+    "hour",
+    "Sealed hours: the file of each stream and node, and what it held when it was verified.",
+)
+
 JOURNAL_MARK = Table(
     "ops",
     "journal_mark",
@@ -353,7 +388,7 @@ JOURNAL_MARK = Table(
     "How far the journal is stored; moves in the same transaction as the rows.",
 )
 
-OPERATIONS: tuple[Table, ...] = (INSTRUMENTS, QUARANTINE, GAPS, BACKFILLS, JOURNAL_MARK)
+OPERATIONS: tuple[Table, ...] = (INSTRUMENTS, QUARANTINE, GAPS, BACKFILLS, ARCHIVE, JOURNAL_MARK)
 
 
 def stream(name: str) -> Stream:

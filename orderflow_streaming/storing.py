@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from orderflow_streaming import rules
+from orderflow_streaming.archive import continuous, manifest
 from orderflow_streaming.gaps import Gap, gap_rows, sequence_gaps
 from orderflow_streaming.journal import Position
 from orderflow_streaming.projection import staged
@@ -30,16 +31,22 @@ from orderflow_streaming.series import (
     Numbered,
     Series,
     first_of_each,
+    hot,
     key_columns,
     listed,
     microseconds,
     quoted,
+    same_key,
 )
 from orderflow_streaming.store.engine import Engine
 
 _ORDER = ("mark_prices", *(name for name in STREAMS if name != "mark_prices"))
 """Marks first: open interest of the same flush is valued with them."""
 _ALSO_READ = {"candles": ("is_closed",), "funding_rates": ("funding_rate", "next_funding_time")}
+
+COARSEST_CUT_US = 1_000
+COARSEST_TIME_US = 1_000_000
+"""The same trade may come with a time rounded to the millisecond, or cut to the second."""
 
 Consecutive = Mapping[tuple[str, str], str]
 """Market and stream to the column whose values rise by one from row to row of a series."""
@@ -80,9 +87,10 @@ class _Batch:
 
     @property
     def late(self) -> np.ndarray:
-        """Mask of the rows that are not newer than everything seen of their series."""
+        """Mask of the rows that are not newer than everything seen of their series, and so may be stored already."""
         newest = np.array([series.last_time for series in self.known], np.int64)
-        return self.times <= newest[self.numbered.codes]
+        margin = COARSEST_CUT_US if self.stream.identifier else 0
+        return self.times - margin <= newest[self.numbered.codes]
 
     def per_series(self, mask: np.ndarray) -> Iterator[tuple[int, Tally, int]]:
         """Number of a series, its tally, and how many rows of it the mask has."""
@@ -97,15 +105,21 @@ class Storage:
     """
 
     def __init__(self, engine: Engine, cursor: duckdb.DuckDBPyConnection, consecutive: Consecutive) -> None:
-        engine.ensure(*(stream.table for stream in STREAMS.values()), *OPERATIONS, SERIES)
-        self._cursor = cursor
+        engine.ensure(*OPERATIONS, SERIES)
+        continuous.prepare(engine)
+        self._engine, self._cursor = engine, cursor
         self._consecutive = consecutive
         self.ledger = Ledger()
         self.ledger.load(cursor)
         self._funding = rules.LastFunding()
+        sealed = manifest.last_ids(cursor)
         self._last_ids = {
-            name: cursor.execute(f'SELECT coalesce(max(id), 0) FROM "{name}"').fetchall()[0][0] for name in STREAMS
+            name: max(
+                cursor.execute(f"SELECT coalesce(max(id), 0) FROM {hot(name)}").fetchall()[0][0], sealed.get(name, 0)
+            )
+            for name in STREAMS
         }
+        self._horizons: dict[str, int] | None = None
 
     def store(
         self,
@@ -121,6 +135,7 @@ class Storage:
         A dry run tells whether it would go through, and keeps nothing.
         """
         cursor, stored, last_ids = self._cursor, Stored(gaps=list(gaps)), dict(self._last_ids)
+        self._horizons = None
         cursor.execute("BEGIN")
         try:
             for name in _ORDER:
@@ -192,6 +207,7 @@ class Storage:
             changed = new.copy()
             changed[new] = self._funding.changed(
                 self._cursor,
+                self._source("funding_rates", int(batch.times.min()) - rules.FUNDING_LOOKBACK_US),
                 batch.rows.filter(pa.array(new)),
                 Numbered(batch.numbered.codes[new], batch.numbered.identities),
                 batch.times[new],
@@ -208,18 +224,30 @@ class Storage:
         if not len(asked):
             return asked
         stream = batch.stream
-        same = " AND ".join(f'a."{name}" IS NOT DISTINCT FROM b."{name}"' for name in stream.table.key)
+        margin = COARSEST_TIME_US if stream.identifier else 0
+        first, last = int(batch.times[asked].min()) - margin, int(batch.times[asked].max()) + margin
         rows = batch.rows.take(asked).append_column("position", pa.array(asked))
         self._cursor.register("late_rows", rows)
         try:
             found = self._cursor.sql(
-                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {quoted(stream.name)} b "
-                f"WHERE {same} AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
-                params={"first": int(batch.times[asked].min()), "last": int(batch.times[asked].max())},
+                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {self._source(stream.name, first)} b "
+                f"WHERE {same_key(stream, 'a', 'b')} "
+                f"AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
+                params={"first": first, "last": last},
             ).to_arrow_table()
         finally:
             self._cursor.unregister("late_rows")
         return found["position"].to_numpy()
+
+    def _source(self, stream: str, since: int) -> str:
+        """Where rows of ``stream`` from ``since`` (UTC microseconds) on lie: hot, unless hours after it were dropped.
+
+        The look is part of the transaction: what it is decided on is what the transaction sees.
+        """
+        if self._horizons is None:
+            ends = manifest.horizons(self._cursor)
+            self._horizons = {name: int(end.replace(tzinfo=UTC).timestamp()) * 1_000_000 for name, end in ends.items()}
+        return quoted(stream) if since < self._horizons.get(stream, NOTHING_SEEN) else hot(stream)
 
     def _discard(self, batch: _Batch, mask: np.ndarray) -> None:
         """Take rows out of the staging table."""
@@ -237,9 +265,12 @@ class Storage:
         if not inserted.any():
             return inserted
         names = listed(name for name in stream.table.names if name != "id")
-        source = f"({rules.OPEN_INTEREST})" if stream.name == "open_interest" else staged(stream.name)
+        source = staged(stream.name)
+        if stream.name == "open_interest":
+            first = int(batch.times.min()) - rules.INTEREST_LOOKBACK_US
+            source = f"({rules.open_interest(*(self._source(name, first) for name in (stream.name, 'mark_prices')))})"
         self._cursor.execute(
-            f"INSERT INTO {quoted(stream.name)} (id, {names}) SELECT ? + row_number() OVER (), {names} FROM {source}",
+            f"INSERT INTO {hot(stream.name)} (id, {names}) SELECT ? + row_number() OVER (), {names} FROM {source}",
             [self._last_ids[stream.name]],
         )
         for tally, count in zip(batch.tallies, inserted.tolist(), strict=True):
@@ -250,9 +281,14 @@ class Storage:
         """Insert new candles and update forming ones; rows inserted per series."""
         newest = rules.newest_candles(batch.rows, batch.numbered.codes, key_columns(batch.rows, batch.stream))
         self._discard(batch, ~newest)
+        source = self._source("candles", int(batch.times.min()))
+        if source != hot("candles") and (hours := rules.hours_of_changed_candles(self._cursor, source)):
+            continuous.recall(self._engine, self._cursor, "candles", hours)
         updated = rules.update_candles(self._cursor) if batch.late.any() else []
         all_known = len(updated) == np.count_nonzero(newest)
-        inserted = [] if all_known else rules.insert_candles(self._cursor, self._last_ids["candles"])
+        inserted = [] if all_known else rules.insert_candles(self._cursor, self._last_ids["candles"], source)
+        if batch.rows["is_closed"].null_count:
+            rules.close_candles(self._cursor, min(int(batch.times.min()), *self._bars_left_open(batch)))
         position = {identity: code for code, identity in enumerate(batch.numbered.identities)}
         counts = np.zeros((2, len(position)), np.int64)
         for kind, identities in enumerate((inserted, updated)):
@@ -267,8 +303,13 @@ class Storage:
             tally.updated += states - int(counts[0, code]) - repeated
         return counts[0]
 
+    def _bars_left_open(self, batch: _Batch) -> list[int]:
+        """Opening times of the bars that were the newest of their series, UTC microseconds."""
+        return [series.last_time for series in batch.known if series.last_time != NOTHING_SEEN]
+
     def _measure(self, batch: _Batch, new: np.ndarray) -> None:
-        """Lag between event and receipt, per market."""
+        """Lag between event and receipt, per market; rows asked for later tell nothing about it."""
+        new = new & ~batch.late
         lags = (microseconds(batch.rows["received_at"]) - batch.times)[new] / 1000
         markets = np.array([market_of(identity) for identity in batch.numbered.identities])
         for market in np.unique(markets).tolist():

@@ -44,9 +44,13 @@ class Column:
         return pa.field(self.name, _ARROW[self.type], nullable=self.nullable)
 
     @property
+    def storage(self) -> str:
+        """The type it is stored as."""
+        return "VARCHAR" if self.type == "JSON" else self.type
+
+    @property
     def sql(self) -> str:
-        storage = "VARCHAR" if self.type == "JSON" else self.type
-        return f'"{self.name}" {storage}{"" if self.nullable else " NOT NULL"}'
+        return f'"{self.name}" {self.storage}{"" if self.nullable else " NOT NULL"}'
 
 
 @dataclass(frozen=True, slots=True)

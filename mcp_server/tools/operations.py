@@ -46,7 +46,7 @@ def tables_list(context: Context, schema_name: str | None = None) -> Answer:
 
 def stored(context: Context, names: list[str]) -> dict[str, tuple[int, datetime | None]]:
     """Rows and newest time of those of the tables that exist."""
-    found = context.query("SELECT schema_name || '.' || table_name AS name FROM duckdb_tables()")
+    found = context.query("SELECT table_schema || '.' || table_name AS name FROM information_schema.tables")
     there = [name for name in names if name in set(found["name"].to_pylist())]
     if not there:
         return {}

@@ -61,7 +61,8 @@ class Store(ABC):
     def exists(self, table: Table) -> bool:
         """Whether the table has been created in the store."""
         found = self.query(
-            "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [table.schema, table.name]
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+            [table.schema, table.name],
         )
         return found.num_rows > 0
 

@@ -28,6 +28,7 @@ from orderflow_streaming.store.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
+from orderflow_streaming.store.place import Folder, Place, place
 from orderflow_streaming.store.window import Window, naive_utc
 from orderflow_streaming.tables import Table
 
@@ -50,7 +51,9 @@ class Engine:
         threads: int = 2,
         concurrent_reads: int = 4,
         read_only: bool = False,
+        archive: Place | None = None,
     ) -> None:
+        """``archive`` is where sealed hours lie; the place the database names itself when it is not given."""
         self.path = Path(path) if str(path) != ":memory:" else None
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
@@ -68,11 +71,38 @@ class Engine:
                     "Stop it, or let it serve the file (orderflow-stream run) and connect to it."
                 ) from error
             raise StoreUnavailableError(f"the database {path} cannot be opened: {_first_line(error)}") from error
+        self.archive = archive or self._named_archive()
+        """Where sealed hours lie; nothing else outside the database can be read."""
+        self._allow_archive()
         for setting in ("GLOBAL TimeZone = 'UTC'", "enable_external_access=false", "lock_configuration=true"):
             self._connection.execute(f"SET {setting}")
         self._reads = threading.BoundedSemaphore(concurrent_reads)
         self._writes = threading.Lock()
         self._declared: set[str] = set()
+
+    @property
+    def staging(self) -> Path:
+        """Folder for files that are not complete yet."""
+        if isinstance(self.archive, Folder):
+            return Path(self.archive.root) / ".staging"
+        return (self.path.parent if self.path else Path()).resolve() / "store" / "staging"
+
+    def _named_archive(self) -> Place | None:
+        with self._cursor() as cursor:
+            try:
+                named = cursor.execute("SELECT root FROM ops.archive_site").fetchall()
+            except duckdb.CatalogException:
+                return None
+        return place(named[0][0]) if named else None
+
+    def _allow_archive(self) -> None:
+        if self.archive is None:
+            return
+        if self.archive.filesystem is not None:
+            self._connection.register_filesystem(self.archive.filesystem)
+        allowed = [*self.archive.prefixes, f"{self.staging}/"]
+        self._connection.execute(f"SET allowed_directories = {allowed!r}")
+        self._connection.execute("SET parquet_metadata_cache = true")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of the owning connection; the caller closes it."""
@@ -164,7 +194,10 @@ class Engine:
                 continue
             with self._writes, self._cursor() as cursor:
                 for statement in table.ddl:
-                    cursor.execute(statement)
+                    try:
+                        cursor.execute(statement)
+                    except duckdb.CatalogException as error:
+                        raise InvalidWriteError(f"{table.qualified} is a view; nothing is written to it.") from error
                 stored = [
                     row[0]
                     for row in cursor.execute(

@@ -92,9 +92,14 @@ def planted_defs(faults: Faults, data_dir: Path) -> Definitions:
     )
 
 
-def plant_trades(store: Store, times: Iterable[datetime], symbol: str = "BTCUSDT", first_id: int = 1) -> int:
+def plant_trades(
+    store: Store,
+    times: Iterable[datetime],
+    symbol: str = "BTCUSDT",
+    first_id: int = 1,
+    stream: Table = STREAMS["trades"].table,
+) -> int:
     """One trade at each time; returns the last id."""
-    stream = STREAMS["trades"].table
     rows = [
         {
             "id": first_id + index,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ from orderflow_assets.defs.raw.sensors import raw_watermark
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.resources import StoreResource
 from orderflow_assets.watermark import MAX_HOURS, Due, Progress, advance, describe, settle, stored_streams
+from orderflow_streaming.archive.continuous import prepare
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.store import Store, Window, connect
-from tests.assets.planted import HOUR, minutes, partition, plant_trades
+from orderflow_streaming.store.server import StoreServer
+from tests.assets.planted import HOUR, minutes, partition
+from tests.assets.planted import plant_trades as plant_trades_in
 
 NOW = datetime.now(UTC).replace(tzinfo=None)
 RUNNING = NOW.replace(minute=0, second=0, microsecond=0)
 OLD = datetime.fromisoformat("2025-06-01")
 BEFORE_ALL = datetime.fromisoformat("2024-12-31T22:00")
 STREAM_COUNT = len(STREAMS)
+plant_trades = partial(plant_trades_in, stream=STREAMS["trades"].hot)
 
 
 class Desk:
@@ -48,9 +53,9 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 @pytest.fixture
-def ticks(served: object, tmp_path: Path) -> Iterator[Store]:
+def ticks(served: StoreServer, tmp_path: Path) -> Iterator[Store]:
     with connect(tmp_path, scope="write") as store:
-        store.ensure(*(stream.table for stream in STREAMS.values()))
+        prepare(served.engine)
         yield store
 
 
@@ -205,7 +210,7 @@ def test_hours_before_the_first_partition_are_left_out(ticks: Store, desk: Desk)
 def test_a_new_database_is_read_from_its_start(ticks: Store, desk: Desk) -> None:
     plant_trades(ticks, minutes(RUNNING - 5 * HOUR, 2.1))
     desk.tick()
-    stream = STREAMS["trades"].table
+    stream = STREAMS["trades"].hot
     ticks.write(stream, stream.arrow_schema.empty_table(), Window(OLD, NOW + HOUR))
     plant_trades(ticks, minutes(RUNNING - 5 * HOUR, 1.1))
     assert desk.tick().asset_events == []

@@ -217,7 +217,7 @@ def test_frames_the_engine_refuses_only_at_the_insert_are_found_and_set_aside(tm
     with opened(tmp_path) as tape:
         ddl = tape.rows("SELECT sql FROM duckdb_tables() WHERE table_name = 'trades'")[0][0]
     connection = duckdb.connect(str(tmp_path / "orderflow.duckdb"))
-    connection.execute("DROP TABLE trades")
+    connection.execute("DROP TABLE hot.trades")
     connection.execute(ddl.replace("price DOUBLE NOT NULL", "price DOUBLE NOT NULL CHECK (price < 1000)"))
     connection.close()
     with opened(tmp_path) as tape:
@@ -496,7 +496,7 @@ def test_a_checkpoint_waits_for_the_writer(tape: Tape) -> None:
     tape.store(trade(START_MS, 1))
     with ThreadPoolExecutor(1) as pool:
         with tape.engine.transaction() as cursor:
-            cursor.execute("UPDATE trades SET price = 1")
+            cursor.execute("UPDATE hot.trades SET price = 1")
             checkpoint = pool.submit(tape.engine.checkpoint)
             time.sleep(0.1)
             assert not checkpoint.done()
