@@ -55,6 +55,8 @@ class Sequencing:
     """Whether a change that is not the next one is a repetition, to be ignored; else something is missing."""
     joins: Callable[[int, Change], bool] | None = None
     """Whether a change is the first after a REST snapshot; None where snapshots come over the socket."""
+    beyond: Callable[[int, Change], Change] | None = None
+    """What of that first change the snapshot does not hold, where levels are numbered; None for all of it."""
     checksum: Callable[[LocalBook], int] | None = None
     """What :attr:`Change.checksum` must be of the book after it, where it is sent."""
 
@@ -108,6 +110,8 @@ class LocalBook:
             if self.sequencing.is_old(self.last, change):
                 return False
             raise self._broken(f"{change.symbol}: the book is at {self.last}, {_range(change)} does not follow")
+        if self._joining and self.sequencing.beyond is not None:
+            change = self.sequencing.beyond(self.last, change)
         self._joining = False
         self._take(change)
         return bool(change.bids or change.asks)

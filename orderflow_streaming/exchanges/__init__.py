@@ -11,6 +11,8 @@ from orderflow_streaming.exchanges.protocol import Exchange
 PROTOCOLS: dict[str, str] = {
     "binance_futures": "binance.BinanceFutures",
     "binance_spot": "binance_spot.BinanceSpot",
+    "kucoin_spot": "kucoin.KucoinSpot",
+    "kucoin_futures": "kucoin.KucoinFutures",
 }
 """Market to module and class."""
 
