@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from orderflow_streaming import settings as configuration
+from orderflow_streaming.alerting import Alerting
 from orderflow_streaming.collector import Collector
 from orderflow_streaming.markets import UnknownNameError, market, suggestion
 from orderflow_streaming.settings import Settings, SettingsError
@@ -37,22 +38,24 @@ class Actions:
         """``pending`` tells the frames that are not stored, ``place`` is added to every status."""
         self._pending, self._place = pending, place
         self._collector: Collector | None = None
+        self._alerting: Alerting | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changing = threading.Lock()
-        for name, handler in {"status": self._status}.items():
-            server.register(name, handler, "read")
+        server.register("status", lambda body: self.status(), "read")
         for name, handler in {
             "flush": self._flush,
             "start": self._start,
             "stop": self._stop,
             "configure": self._configure,
             "reconnect": self._reconnect,
+            "acknowledge": self._acknowledge,
         }.items():
             server.register(name, handler, "write")
 
-    def attach(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, collector: Collector, alerting: Alerting, loop: asyncio.AbstractEventLoop) -> None:
         """The daemon reads from now on."""
-        self._collector, self._loop = collector, loop
+        self._alerting, self._loop = alerting, loop
+        self._collector = collector
 
     def end(self) -> None:
         """Have the daemon stop; may be called from a signal handler."""
@@ -66,6 +69,12 @@ class Actions:
             raise StoreUnavailableError("the daemon is stopping, and stores everything before it ends.")
         return collector
 
+    def status(self) -> dict[str, Any]:
+        """Everything there is to say, as plain JSON values; may be asked from any thread."""
+        collector = self._started()
+        assert self._alerting is not None
+        return collector.health.status() | {"alerts": self._alerting.figures()} | dict(self._place)
+
     def _started(self) -> Collector:
         if self._collector is None:
             raise StoreUnavailableError("the daemon is starting. Try again in a moment.")
@@ -75,11 +84,6 @@ class Actions:
         """Run ``work`` on the collector's loop and wait for it; raises TimeoutError."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
-
-    # -- looking ---------------------------------------------------------------------------------------
-
-    def _status(self, body: Body) -> dict[str, Any]:
-        return self._started().health.status() | dict(self._place)
 
     # -- changing --------------------------------------------------------------------------------------
 
@@ -125,6 +129,16 @@ class Actions:
             return [f"{name} {one}" for name in wanted for one in collector.readers[name].renew(socket)]
 
         return {"reconnecting": self.on_loop(renew())}
+
+    def _acknowledge(self, body: Body) -> dict[str, Any]:
+        only(body, "id", "by")
+        alert_id, by = str(body.get("id") or ""), str(body.get("by") or "").strip()
+        if not by:
+            raise InvalidActionError("an alert is acknowledged by a person: say who with 'by'.")
+        self.running()
+        assert self._alerting is not None
+        self.on_loop(self._alerting.acknowledge(alert_id, by))
+        return {"acknowledged": alert_id, "by": by}
 
     def _collected(self, name: str) -> str:
         readers = self.running().readers

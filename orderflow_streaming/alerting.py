@@ -149,11 +149,12 @@ class Alerting:
 
 
 def announce(settings: Settings, source: str, message: str) -> None:
-    """Tell by all channels that the daemon could not start or had to end. There may be no store to keep it in."""
+    """Tell by file and webhook that the daemon could not start or had to end. There may be no store to keep it in,
+    and whoever calls this logs or prints it."""
 
     async def tell() -> None:
         async with opened(settings) as channels:
-            channels.tell(Notice(Event.RAISED, Alert(_now(), Level.CRITICAL.name, source, message)))
+            channels.queue(Notice(Event.RAISED, Alert(_now(), Level.CRITICAL.name, source, message)))
 
     asyncio.run(tell())
 

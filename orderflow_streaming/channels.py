@@ -156,8 +156,13 @@ class Channels:
         self.queued, self._log_too = channels, log_too
 
     def tell(self, notice: Notice) -> None:
+        """By every channel."""
         if self._log_too:
             to_log(notice)
+        self.queue(notice)
+
+    def queue(self, notice: Notice) -> None:
+        """By every channel but the log."""
         body = msgspec.json.encode(notice.to_dict())
         for channel in self.queued:
             channel.tell(body)

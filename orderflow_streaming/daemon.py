@@ -6,14 +6,16 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from types import FrameType
 
-from orderflow_streaming import coverage, markets, schema
+from orderflow_streaming import coverage, markets, schema, web
 from orderflow_streaming.actions import Actions
+from orderflow_streaming.alerting import Alerting
 from orderflow_streaming.collector import Collector
 from orderflow_streaming.gathering import gathering_loop
 from orderflow_streaming.journal import Journal
@@ -73,6 +75,7 @@ class Daemon:
         self.settings = settings
         self.plans = plans(settings)
         self._collector: Collector | None = None
+        self._listener: socket.socket | None = None
         self._signals = 0
         self._engine = Engine(
             database_path(settings.data_dir), memory_limit=settings.store_memory_limit, threads=settings.store_threads
@@ -83,12 +86,22 @@ class Daemon:
             )
             self._open()
         except BaseException:
+            if self._listener is not None:
+                self._listener.close()
             self._engine.close()
             raise
 
     @property
     def address(self) -> str:
         return f"{self._server.endpoint.host}:{self._server.endpoint.port}"
+
+    @property
+    def http_address(self) -> str | None:
+        """``http://host:port`` of ``/health`` and ``/metrics``; None where they are off."""
+        if self._listener is None:
+            return None
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self, started: Callable[[], None] = lambda: None) -> Report:
         """Collect until a signal or the ``stop`` action; ``started`` is called when clients can connect.
@@ -128,16 +141,23 @@ class Daemon:
         recovered = self._writer.recover()
         if recovered:
             log.info("%d frames of the journal were not stored yet; they are now", recovered)
-        place = {"store": self.address, "database": str(self._engine.path)}
+        if settings.http_port is not None:
+            self._listener = web.listening(settings.http_host, settings.http_port)
+        place = {"store": self.address, "http": self.http_address, "database": str(self._engine.path)}
         self._actions = Actions(self._server, lambda: self._writer.pending, place)
 
     async def _collect(self, started: Callable[[], None]) -> None:
         self._collector = Collector(self.settings, self._engine, self._journal, self._writer)
-        self._actions.attach(self._collector, asyncio.get_running_loop())
+        alerting = Alerting(self.settings, self._engine, self._collector.health.conditions)
+        self._actions.attach(self._collector, alerting, asyncio.get_running_loop())
         if self._signals:
             self._collector.stopped.set()
-        started()
-        await self._collector.run()
+        async with AsyncExitStack() as serving:
+            await serving.enter_async_context(alerting.running())
+            if self._listener is not None:
+                await serving.enter_async_context(web.serving(self._listener, self._actions.status))
+            started()
+            await self._collector.run()
         log.info("stopped reading; storing what is left")
 
     def _heed_signals(self, closing: ExitStack) -> None:

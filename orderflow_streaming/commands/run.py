@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from orderflow_streaming import coverage, log
+from orderflow_streaming.alerting import announce
 from orderflow_streaming.collector import NoMarketReachedError, StoreBrokenError
 from orderflow_streaming.daemon import Daemon, Report
 from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, UNREACHABLE, CommandError
 from orderflow_streaming.markets import UnknownNameError
-from orderflow_streaming.settings import SettingsError, load
+from orderflow_streaming.settings import Settings, SettingsError, load
 from orderflow_streaming.store import StoreError, StoreLockedError
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.server import PortInUseError
@@ -32,33 +33,52 @@ _LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=Fal
 @click.option("--data-dir", type=_FOLDER, help="Folder of the database.  [default: data]")
 @click.option("--simulator", "simulator_url", metavar="URL", help="Collect a simulator instead of the venues.")
 @click.option("--port", "store_port", type=int, help="Port of the store on loopback.  [default: 8815]")
+@click.option("--http-port", help="Port of /health and /metrics on loopback, or off.  [default: 9108]")
 @click.option("--flush-interval", "flush_interval_seconds", type=float, help="Seconds between flushes.  [default: 5]")
 @click.option("--log-level", type=_LEVELS, help="[default: INFO]")
 def command(config: Path | None, **flags: Any) -> None:
     """Collect the configured markets into DuckDB and serve the store, until Ctrl-C or `orderflow-stream stop`."""
-    daemon = _opened(config, flags)
+    settings = _settings(config, flags)
+    daemon = _opened(settings)
     try:
         report = daemon.run(started=lambda: click.echo(_banner(daemon)))
     except NoMarketReachedError as error:
-        raise CommandError(str(error), UNREACHABLE) from error
+        raise _failed(settings, str(error), UNREACHABLE) from error
     except StoreBrokenError as error:
-        raise click.ClickException(f"the store cannot go on: {error} Start again: what is synced is kept.") from error
+        told = f"the store cannot go on: {error} Start again: what is synced is kept."
+        announce(settings, "controller", told)
+        raise click.ClickException(told) from error
     click.echo(_closing(report))
 
 
-def _opened(config: Path | None, flags: dict[str, Any]) -> Daemon:
+def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     try:
         settings, notice = load(config, flags=flags)
-        log.configure(settings.log_level)
-        if notice:
-            click.echo(notice)
-        return Daemon(settings)
-    except (SettingsError, UnknownNameError, PortInUseError) as error:
+        log.configure(settings.log_level, settings.log_file)
+    except SettingsError as error:
         raise CommandError(str(error), CONFIGURATION) from error
+    except OSError as error:
+        raise CommandError(f"log_file {error.filename}: {error.strerror}", CONFIGURATION) from error
+    if notice:
+        click.echo(notice)
+    return settings
+
+
+def _opened(settings: Settings) -> Daemon:
+    try:
+        return Daemon(settings)
+    except (UnknownNameError, PortInUseError) as error:
+        raise _failed(settings, str(error), CONFIGURATION) from error
     except StoreLockedError as error:
-        raise CommandError(str(error), LOCKED) from error
+        raise _failed(settings, str(error), LOCKED) from error
     except (StoreError, OSError) as error:
-        raise CommandError(f"the data folder cannot be used: {error}", CONFIGURATION) from error
+        raise _failed(settings, f"the data folder cannot be used: {error}", CONFIGURATION) from error
+
+
+def _failed(settings: Settings, message: str, exit_code: int) -> CommandError:
+    """The error that ends the command, once the channels were told."""
+    announce(settings, "controller", message)
+    return CommandError(message, exit_code)
 
 
 def _banner(daemon: Daemon) -> str:
@@ -73,6 +93,7 @@ def _banner(daemon: Daemon) -> str:
             f"  {len(settings.symbols)} symbols x {len(settings.markets)} markets = {streams} streams",
             f"  database  {database_path(settings.data_dir)}",
             f"  store     {daemon.address}",
+            f"  http      {daemon.http_address or 'off'}",
         )
     )
 

@@ -131,7 +131,11 @@ class Daemon(Process):
             folder / "daemon.log",
             *("run", "--data-dir", self.data_dir, "--simulator", simulation.url, "--port", 0),
             *arguments,
-            environment={"TZ": "America/New_York", "ORDERFLOW_FLUSH_INTERVAL_SECONDS": "0.5"},
+            environment={
+                "TZ": "America/New_York",
+                "ORDERFLOW_FLUSH_INTERVAL_SECONDS": "0.5",
+                "ORDERFLOW_MARKETS": "binance_futures",
+            },
         )
         self.said(r"store +127")
 
