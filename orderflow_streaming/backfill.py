@@ -7,135 +7,34 @@ given twice does nothing the second time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from orderflow_streaming import markets, schema
-from orderflow_streaming.exchanges import PROTOCOLS
+from orderflow_streaming import markets
+from orderflow_streaming.backfill_order import Chunk, Order, chunks, text
 from orderflow_streaming.exchanges.paging import HOUR_US
 from orderflow_streaming.fetching import Fetched, Fetcher
 from orderflow_streaming.gaps import settle, unfilled
-from orderflow_streaming.instruments import stored_symbols
+from orderflow_streaming.instruments import refresh, stored_symbols
 from orderflow_streaming.markets import Market
 from orderflow_streaming.refill import outcome, stored_rows
 from orderflow_streaming.rest import RestError
 from orderflow_streaming.schema import BACKFILLS
-from orderflow_streaming.series import Identity
-from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
 
-CHUNK_US = {
-    "candles": 24 * HOUR_US,
-    "funding_rates": 30 * 24 * HOUR_US,
-    "open_interest": 24 * HOUR_US,
-    "trades": HOUR_US,
-}
-"""What can be filled, in the order in which it is, and how much of it at once."""
+log = logging.getLogger(__name__)
+
 FRAMES_AT_ONCE = 50
 SECONDS_AT_ONCE = 5.0
 """Chunks are stored together until there are so many frames or so much time has passed."""
 FAILURES_IN_A_ROW = 3
 """After these a market is left alone."""
-
-
-class BackfillError(ValueError):
-    """The order cannot be carried out; the message says what is wrong and what is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be filled: ``[start, end)`` in UTC microseconds."""
-
-    start_us: int
-    end_us: int
-    markets: tuple[str, ...]
-    symbols: tuple[str, ...]
-    streams: tuple[str, ...]
-    again: bool = False
-    """Ask also for what is written down as done."""
-
-    @classmethod
-    def parse(cls, body: Mapping[str, Any], settings: Settings) -> Order:
-        """An order with ``from`` and ``to`` (ISO times, UTC) and lists of names, where absent those of the settings.
-
-        Raises :class:`BackfillError` and :class:`~orderflow_streaming.markets.UnknownNameError`.
-        """
-        now_us = time.time_ns() // 1000
-        start_us = _instant("from", body.get("from"))
-        end_us = now_us if body.get("to") is None else _instant("to", body["to"])
-        if start_us >= end_us:
-            raise BackfillError(f"--from {body['from']} is not before --to {body.get('to') or 'now'}.")
-        if end_us > now_us:
-            raise BackfillError(f"--to {body['to']} is in the future. The latest is now, {_text(now_us)} (UTC).")
-        return cls(
-            start_us,
-            end_us,
-            tuple(_with_protocol(name) for name in body.get("markets") or settings.markets),
-            tuple(markets.symbol(name) for name in body.get("symbols") or settings.symbols),
-            _fillable(body.get("streams") or settings.stream_types),
-            bool(body.get("again")),
-        )
-
-
-def _instant(name: str, text: Any) -> int:
-    try:
-        when = datetime.fromisoformat(str(text))
-    except ValueError as error:
-        raise BackfillError(f"--{name} {text!r} is no date. Write 2026-01-31 or 2026-01-31T12:00, in UTC.") from error
-    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
-def _text(instant_us: int) -> str:
-    return datetime.fromtimestamp(instant_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _with_protocol(name: str) -> str:
-    market = markets.market(name).name
-    if market not in PROTOCOLS:
-        raise BackfillError(f"market {market!r} has no protocol yet. Allowed: {', '.join(PROTOCOLS)}.")
-    return market
-
-
-def _fillable(names: Collection[str]) -> tuple[str, ...]:
-    """The streams of ``names`` in the order they are filled in; all where there are none."""
-    wanted = {schema.stream(name).name for name in names} or set(CHUNK_US)
-    if not wanted & CHUNK_US.keys():
-        refused = ", ".join(sorted(wanted))
-        raise BackfillError(f"no venue gives {refused} again. Streams that can be filled: {', '.join(CHUNK_US)}.")
-    return tuple(stream for stream in CHUNK_US if stream in wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A span of one stream of one symbol of one market; ``[start, end)`` in UTC microseconds."""
-
-    market: Market
-    symbol: str
-    stream: str
-    start_us: int
-    end_us: int
-
-    @property
-    def identity(self) -> Identity:
-        return self.symbol, self.market.exchange, self.market.market_type
-
-    def __str__(self) -> str:
-        return f"{self.market.name} {self.symbol} {self.stream} {_text(self.start_us)}"
-
-
-def chunks(order: Order, market: Market, stream: str) -> Iterator[Chunk]:
-    """The order's chunks of one stream, oldest first, cut where a round hour or day begins."""
-    size = CHUNK_US[stream]
-    start = order.start_us
-    while start < order.end_us:
-        end = min(order.end_us, (start // size + 1) * size)
-        yield from (Chunk(market, symbol, stream, start, end) for symbol in order.symbols)
-        start = end
 
 
 @dataclass(slots=True)
@@ -190,41 +89,49 @@ class Backfill:
         names = ("market", "stream", *totals, "remarks")
         return {
             "state": self.state,
-            "from": _text(self.order.start_us),
-            "to": _text(self.order.end_us),
+            "from": text(self.order.start_us),
+            "to": text(self.order.end_us),
             **totals,
             "now": list(self._now.values()),
             "parts": [{name: getattr(part, name) for name in names} for part in parts],
         }
 
     async def run(self) -> None:
-        """Fill all markets side by side, each one request at a time."""
+        """Fill all markets side by side, each one request at a time. An unforeseen error is logged and ends it."""
         try:
-            todo = {market: await asyncio.to_thread(self._planned, market) for market in self._fetchers}
             async with asyncio.TaskGroup() as tasks:
-                for market, planned in todo.items():
-                    tasks.create_task(self._fill(market, planned))
+                for market in self._fetchers:
+                    tasks.create_task(self._fill_market(market))
             await asyncio.to_thread(self._settle_gaps)
-        except BaseException:
+        except asyncio.CancelledError:
             self.state = "stopped"
             raise
+        except Exception:
+            self.state = "failed"
+            log.exception("the backfill ended by an error")
+            return
         self.state = "failed" if any(part.failed for part in self._parts.values()) else "done"
 
-    def fail(self, market: str, reason: str) -> None:
-        """Nothing can be asked of the market."""
-        for part in self._of(market):
-            part.chunks = part.failed = part.chunks or 1
-            part.remark(reason)
+    async def _fill_market(self, name: str) -> None:
+        fetcher = self._fetchers[name]
+        try:
+            if not await asyncio.to_thread(stored_symbols, self._engine, fetcher.exchange):
+                await refresh(fetcher.exchange, fetcher.client, self._engine)
+        except RestError as error:
+            for chunk in self._planned(name, self.order.symbols):
+                self._failed(chunk, f"the instruments could not be asked for: {error}")
+            return
+        listed = await asyncio.to_thread(stored_symbols, self._engine, fetcher.exchange)
+        await self._fill(name, await asyncio.to_thread(self._planned, name, listed))
 
     def _of(self, market: str) -> list[Part]:
         return [part for part in self._parts.values() if part.market == market]
 
     # -- planning --------------------------------------------------------------------------------------
 
-    def _planned(self, name: str) -> list[Chunk]:
+    def _planned(self, name: str, listed: Collection[str]) -> list[Chunk]:
         """What is to be asked of a market: what it offers and lists, and is not written down."""
         exchange = self._fetchers[name].exchange
-        symbols = stored_symbols(self._engine, exchange)
         finished = {} if self.order.again else self._finished(exchange.market)
         found = []
         for part in self._of(name):
@@ -232,7 +139,7 @@ class Backfill:
                 part.remark(f"{name} does not give {part.stream} again")
                 continue
             for chunk in chunks(self.order, exchange.market, part.stream):
-                if symbols and chunk.symbol not in symbols:
+                if chunk.symbol not in listed:
                     part.remark(f"{name} does not list {chunk.symbol}")
                     continue
                 part.chunks += 1
@@ -244,19 +151,23 @@ class Backfill:
         return found
 
     def _finished(self, market: Market) -> dict[tuple[str, str], list[tuple[int, int]]]:
-        """Spans written down as complete, by symbol and stream."""
+        """Spans written down as complete, by symbol and stream, those that touch as one."""
         cursor = self._engine.cursor()
         try:
             rows = cursor.execute(
                 "SELECT symbol, stream, epoch_us(started_at), epoch_us(ended_at) FROM ops.backfills "
-                "WHERE missing IS NULL AND exchange = ? AND market_type = ?",
+                "WHERE missing IS NULL AND exchange = ? AND market_type = ? ORDER BY started_at",
                 [market.exchange, market.market_type],
             ).fetchall()
         finally:
             cursor.close()
         spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for symbol, stream, start, end in rows:
-            spans.setdefault((symbol, stream), []).append((start, end))
+            own = spans.setdefault((symbol, stream), [])
+            if own and start <= own[-1][1]:
+                own[-1] = own[-1][0], max(own[-1][1], end)
+            else:
+                own.append((start, end))
         return spans
 
     # -- filling ---------------------------------------------------------------------------------------
@@ -309,9 +220,11 @@ class Backfill:
                 part.remark(answer.missing)
 
     def _write_down(self, fetched: Sequence[tuple[Chunk, Fetched]]) -> list[int]:
-        """Rows of ``ops.backfills``; returns the rows stored of each chunk."""
+        """Rows of ``ops.backfills``; returns the rows stored of each chunk, and beyond it where they came along."""
         counts = [
-            stored_rows(self._engine, chunk.stream, chunk.identity, (chunk.start_us, chunk.end_us), answer.received)
+            stored_rows(
+                self._engine, chunk.stream, chunk.identity, (chunk.start_us, chunk.end_us + HOUR_US), answer.received
+            )
             for chunk, answer in fetched
         ]
         now = datetime.now(UTC).replace(tzinfo=None)

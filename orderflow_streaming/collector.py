@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
+from functools import partial
 
 import aiohttp
 
+from orderflow_streaming.backfill import Backfill
+from orderflow_streaming.backfill_order import Order
 from orderflow_streaming.connection import Connection
+from orderflow_streaming.fetching import Fetcher
 from orderflow_streaming.health import SAMPLE_S, Health
 from orderflow_streaming.holes import Holes
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.journal import Journal
 from orderflow_streaming.market_reader import MarketReader, Plan, plans
+from orderflow_streaming.rest import RestClient
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.errors import StoreUnavailableError
@@ -66,6 +72,7 @@ class Collector:
 
         Raises :class:`NoMarketReachedError` and :class:`StoreBrokenError`.
         """
+        self._writer.gaps_stored = partial(self._wake_refills, asyncio.get_running_loop())
         ending = asyncio.create_task(self.stopped.wait())
         syncing = asyncio.create_task(self.inbox.run(self.settings.journal_sync_seconds))
         async with aiohttp.ClientSession() as self._session:
@@ -88,6 +95,12 @@ class Collector:
     async def flush(self) -> bool:
         """Have everything read so far stored."""
         return await self.inbox.sync() and await asyncio.to_thread(self._writer.flush)
+
+    def _wake_refills(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gaps were written down; called from the writer's thread, which outlives the loop."""
+        for reader in self.readers.values():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(reader.refill.wake)
 
     async def change(self, settings: Settings) -> None:
         """Collect what ``settings`` ask for from now on; markets and sockets they leave alone read on undisturbed.
@@ -114,6 +127,21 @@ class Collector:
                 else:
                     self._begin(plan)
 
+    def backfill(self, order: Order) -> tuple[Backfill, asyncio.Task[None]]:
+        """Begin to carry out an order, also of markets that are not collected; it ends with the reading."""
+        assert self._group is not None
+        fetchers = {market: self._fetcher(market) for market in order.markets}
+        job = Backfill(order, fetchers, self._engine, self.flush)
+        return job, self._group.create_task(job.run(), name="backfill")
+
+    def _fetcher(self, market: str) -> Fetcher:
+        if market in self.readers:
+            return self.readers[market].fetcher
+        assert self._session is not None
+        plan = plans(self.settings.model_copy(update={"markets": (market,)}))[market]
+        client = RestClient(self._session, plan.endpoints.rest, plan.exchange.limits)
+        return Fetcher(plan.exchange, client, self.inbox)
+
     # -- markets ---------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
@@ -125,7 +153,15 @@ class Collector:
     def _begin(self, plan: Plan) -> None:
         assert self._group is not None
         assert self._session is not None
-        reader = MarketReader(plan, self._session, self.inbox, self._engine, self._holes)
+        reader = MarketReader(
+            plan,
+            self._session,
+            self.inbox,
+            self._engine,
+            self._holes,
+            stored=self.flush,
+            refill_max_hours=self.settings.refill_max_hours,
+        )
         self.readers = {**self.readers, plan.market: reader}
         self._tasks[plan.market] = self._group.create_task(reader.run(), name=plan.market)
 

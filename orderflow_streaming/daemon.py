@@ -16,6 +16,7 @@ from types import FrameType
 from orderflow_streaming import coverage, markets, schema, web
 from orderflow_streaming.actions import Actions
 from orderflow_streaming.alerting import Alerting
+from orderflow_streaming.backfilling import Backfilling
 from orderflow_streaming.collector import Collector
 from orderflow_streaming.gathering import gathering_loop
 from orderflow_streaming.journal import Journal
@@ -145,6 +146,7 @@ class Daemon:
             self._listener = web.listening(settings.http_host, settings.http_port)
         place = {"store": self.address, "http": self.http_address, "database": str(self._engine.path)}
         self._actions = Actions(self._server, lambda: self._writer.pending, place)
+        Backfilling(self._server, self._actions)
 
     async def _collect(self, started: Callable[[], None]) -> None:
         self._collector = Collector(self.settings, self._engine, self._journal, self._writer)

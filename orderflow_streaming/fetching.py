@@ -46,7 +46,7 @@ class Fetcher:
 
     def __init__(self, exchange: Exchange, client: RestClient, inbox: Inbox) -> None:
         self.exchange = exchange
-        self._client, self._inbox = client, inbox
+        self.client, self._inbox = client, inbox
         self._turn = asyncio.Lock()
 
     async def span(self, stream: str, symbol: str, start_us: int, end_us: int) -> Fetched:
@@ -95,7 +95,7 @@ class Fetcher:
             while True:
                 await self._inbox.open.wait()
                 try:
-                    body = await self._client.ask(request, patient=True)
+                    body = await self.client.ask(request, patient=True)
                     answer = decoded(body)
                     if refusal := self.exchange.refusal(answer):
                         raise RestError(refusal)
@@ -104,7 +104,7 @@ class Fetcher:
                     failures += 1
                     if error.lasting or failures == TRIES:
                         raise
-                    pause = max(self._client.away_s, FIRST_RETRY_S * 2 ** (failures - 1))
+                    pause = max(self.client.away_s, FIRST_RETRY_S * 2 ** (failures - 1))
                     log.info("%s: %s: %s, again in %.0f s", self.exchange.market.name, request.path, error, pause)
                 await asyncio.sleep(pause)
 

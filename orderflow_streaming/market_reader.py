@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -13,10 +13,12 @@ from orderflow_streaming import schema
 from orderflow_streaming.connection import Connection
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Endpoints, Exchange, Socket
+from orderflow_streaming.fetching import Fetcher
 from orderflow_streaming.holes import Holes
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.instruments import NEEDED_RETRY_S, keep, refresh, stored_symbols
 from orderflow_streaming.polls import Polls
+from orderflow_streaming.refill import Refill
 from orderflow_streaming.rest import RestClient, RestError
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
@@ -56,10 +58,23 @@ def plans(settings: Settings) -> dict[str, Plan]:
 class MarketReader:
     """Lives on the event loop. Its lists are replaced, never changed in place, so that any thread may read them."""
 
-    def __init__(self, plan: Plan, session: aiohttp.ClientSession, inbox: Inbox, engine: Engine, holes: Holes) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        session: aiohttp.ClientSession,
+        inbox: Inbox,
+        engine: Engine,
+        holes: Holes,
+        stored: Callable[[], Awaitable[bool]],
+        refill_max_hours: float,
+    ) -> None:
+        """``stored`` has everything read so far stored and says whether it did; gaps up to ``refill_max_hours`` are
+        asked for again."""
         self.plan = plan
         self.client = RestClient(session, plan.endpoints.rest, plan.exchange.limits)
         self.polls = Polls(plan.exchange, (), self.client, inbox, interrupted=holes.unanswered)
+        self.fetcher = Fetcher(plan.exchange, self.client, inbox)
+        self.refill = Refill(self.fetcher, engine, stored, max_hours=refill_max_hours)
         self.connections: list[Connection] = []
         self.listed: list[str] = []
         """Symbols the venue lists; empty where it never told."""
@@ -116,6 +131,7 @@ class MarketReader:
             instruments = keep(self.plan.exchange, self.client, self._engine, known=known, refreshed=self._changed.set)
             tasks.create_task(instruments)
             tasks.create_task(self.polls.run())
+            tasks.create_task(self.refill.run())
             running: dict[Connection, asyncio.Task[None]] = {}
             while True:
                 self._changed.clear()

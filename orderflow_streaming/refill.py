@@ -147,7 +147,7 @@ class Refill:
 
     async def round(self) -> None:
         """Ask for everything that is pending and due, one stretch after the other, and settle it."""
-        gaps = await asyncio.to_thread(unfilled, self._engine, self._exchange.market)
+        gaps = await asyncio.to_thread(unfilled, self._engine, self._exchange.market) if self._max_hours else []
         now = time.monotonic()
         due = [gap for gap in gaps if self._later.get(gap, (0, 0.0))[1] <= now]
         refused = {gap: reason for gap in due if (reason := unfillable(gap, self._exchange, self._max_hours))}

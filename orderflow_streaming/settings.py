@@ -76,6 +76,9 @@ class Settings(BaseModel):
     quarantine_max_rows: int = Field(1_000_000, ge=1)
     """The oldest frames in quarantine are removed when there are more, or when they are older than the days above."""
 
+    refill_max_hours: float = Field(24.0, ge=0)
+    """Gaps up to so long are asked for again by themselves; 0 leaves all of them open."""
+
     stats_interval_seconds: float = Field(30.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None

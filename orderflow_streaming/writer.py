@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -117,6 +117,8 @@ class Writer:
         self._asked = self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer")
         self.totals = Totals()
+        self.gaps_stored: Callable[[], None] = lambda: None
+        """Called from the writer's thread once gaps were written down."""
         self.broken: Exception | None = None
         """Why the thread ended, where it ended by itself."""
 
@@ -242,6 +244,8 @@ class Writer:
         self._stored += frames
         totals = self.totals
         totals.add(stored, quarantined)
+        if stored.gaps:
+            self.gaps_stored()
         totals.flushes += 1
         totals.last_error = ""
         totals.last_flush_at, totals.last_flush_s = time.time(), time.monotonic() - started
