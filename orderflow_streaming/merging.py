@@ -54,7 +54,8 @@ class Fields(NamedTuple):
 class FieldMerger(Merger):
     """A record of fields. Its frames: ``{"fields": topic, "E": event ms, "fresh": ",changed,fields,", "data": {…}}``.
 
-    ``fresh`` lets a declaration take only messages that brought news of it: ``contains($/fresh, ',markPrice,')``.
+    ``fresh`` lets a declaration take only messages that brought news of it: ``contains($/fresh, ',markPrice,')``. A
+    change that brings none at all makes no frame.
     """
 
     def __init__(self, topic: str, decode: Callable[[bytes], Fields]) -> None:
@@ -71,6 +72,8 @@ class FieldMerger(Merger):
         else:
             fresh = [name for name, value in message.values.items() if self._state.get(name) != value]
             self._state.update(message.values)
+            if not fresh:
+                return None
         return msgspec.json.encode(
             {"fields": self._topic, "E": message.event_ms, "fresh": f",{','.join(fresh)},", "data": self._state}
         )

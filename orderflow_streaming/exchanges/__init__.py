@@ -11,8 +11,11 @@ from orderflow_streaming.exchanges.protocol import Exchange
 PROTOCOLS: dict[str, str] = {
     "binance_futures": "binance.BinanceFutures",
     "binance_spot": "binance_spot.BinanceSpot",
+    "bybit_futures": "bybit.BybitFutures",
+    "bybit_spot": "bybit.BybitSpot",
     "kucoin_spot": "kucoin.KucoinSpot",
     "kucoin_futures": "kucoin.KucoinFutures",
+    "okx_futures": "okx.OkxFutures",
 }
 """Market to module and class."""
 
