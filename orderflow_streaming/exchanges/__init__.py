@@ -16,6 +16,7 @@ PROTOCOLS: dict[str, str] = {
     "kucoin_spot": "kucoin.KucoinSpot",
     "kucoin_futures": "kucoin.KucoinFutures",
     "okx_futures": "okx.OkxFutures",
+    "gateio_futures": "gateio.GateioFutures",
 }
 """Market to module and class."""
 
