@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 
 import aiohttp
 
@@ -36,10 +37,13 @@ class RestError(Exception):
 class RestClient:
     """Requests paths of one venue. Waits for its share of the weight, and stays away as long as it is told to."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, limits: Limits) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, limits: Limits, headers: Mapping[str, str] | None = None
+    ) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._limits = limits
+        self._headers = dict(headers or {})
         self._spent: deque[tuple[float, int]] = deque()
         self._away_until = 0.0
         self.used_weight: int | None = None
@@ -61,7 +65,7 @@ class RestClient:
             raise RestError(f"no request for {self.away_s:.0f} s, as the venue demands")
         self._spent.append((time.monotonic(), request.weight))
         method = "GET" if request.body is None else "POST"
-        headers = {} if request.body is None else {"Content-Type": "application/json"}
+        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
         try:
             async with self._session.request(
                 method, self._base_url + request.path, data=request.body, headers=headers, timeout=TIMEOUT

@@ -276,6 +276,8 @@ class Exchange(ABC):
     """Stream to how its past is asked for; streams that are absent cannot be had again."""
     books: ClassVar[Mapping[str, BookFeed]] = {}
     """Channels whose messages change a local book, subscribed or only found in recordings."""
+    rest_headers: ClassVar[Mapping[str, str]] = {}
+    """Sent with every REST request."""
     greets: ClassVar[bool] = False
     """Whether the venue sends a message (:attr:`ControlKind.WELCOME`) before it takes subscriptions."""
     closes_on_refusal: ClassVar[bool] = False
