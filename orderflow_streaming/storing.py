@@ -288,7 +288,7 @@ class Storage:
         all_known = len(updated) == np.count_nonzero(newest)
         inserted = [] if all_known else rules.insert_candles(self._cursor, self._last_ids["candles"], source)
         if batch.rows["is_closed"].null_count:
-            rules.close_candles(self._cursor, min(int(batch.times.min()), *self._bars_left_open(batch)))
+            rules.close_candles(self._cursor, min((int(batch.times.min()), *self._bars_left_open(batch))))
         position = {identity: code for code, identity in enumerate(batch.numbered.identities)}
         counts = np.zeros((2, len(position)), np.int64)
         for kind, identities in enumerate((inserted, updated)):
