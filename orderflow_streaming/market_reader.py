@@ -71,7 +71,7 @@ class MarketReader:
         """``stored`` has everything read so far stored and says whether it did; gaps up to ``refill_max_hours`` are
         asked for again."""
         self.plan = plan
-        self.client = RestClient(session, plan.endpoints.rest, plan.exchange.limits)
+        self.client = RestClient(session, plan.endpoints.rest, plan.exchange.limits, plan.exchange.rest_headers)
         self.polls = Polls(plan.exchange, (), self.client, inbox, interrupted=holes.unanswered)
         self.fetcher = Fetcher(plan.exchange, self.client, inbox)
         self.refill = Refill(self.fetcher, engine, stored, max_hours=refill_max_hours)
