@@ -118,7 +118,10 @@ class KuCoin(Exchange):
         return Request("/api/v1/bullet-public", body=b"{}", weight=10)
 
     def address(self, socket: Socket, answer: Any) -> Address:
-        tickets = msgspec.convert(answer, _TicketAnswer).data
+        try:
+            tickets = msgspec.convert(answer, _TicketAnswer).data
+        except msgspec.ValidationError as error:
+            raise ValueError(f"no token: {error}") from error
         if not tickets.servers:
             raise ValueError("the answer names no server")
         server = tickets.servers[0]

@@ -4,5 +4,9 @@ from __future__ import annotations
 
 from orderflow_streaming.simulator.dialects.binance_futures import BinanceFutures
 from orderflow_streaming.simulator.dialects.dialect import Dialect
+from orderflow_streaming.simulator.dialects.kucoin_futures import KucoinFutures
+from orderflow_streaming.simulator.dialects.kucoin_spot import KucoinSpot
 
-DIALECTS: dict[str, Dialect] = {dialect.venue.name: dialect for dialect in (BinanceFutures(),)}
+DIALECTS: dict[str, Dialect] = {
+    dialect.venue.name: dialect for dialect in (BinanceFutures(), KucoinSpot(), KucoinFutures())
+}
