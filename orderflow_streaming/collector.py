@@ -113,7 +113,7 @@ class Collector:
             wanted = plans(settings)
             before = {stream for plan in plans(self.settings).values() for stream in plan.streams}
             ending = before - {stream for plan in wanted.values() for stream in plan.streams}
-            if not await self.flush() and ending:
+            if ending and not await self.flush():
                 raise StoreUnavailableError(
                     f"what was read of {', '.join(sorted(ending))} cannot be stored now, and would be lost. Try again."
                 )
@@ -121,6 +121,7 @@ class Collector:
             self._writer.collect(settings.stream_types)
             for market in self.readers.keys() - wanted.keys():
                 await self._end(market)
+            await self.flush()
             for market, plan in wanted.items():
                 if market in self.readers:
                     self.readers[market].change(plan)
