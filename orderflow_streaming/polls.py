@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orderflow_streaming.exchanges.protocol import Exchange, Poll, rest_frame
+from orderflow_streaming.exchanges.protocol import Exchange, Poll, decoded, rest_frame
 from orderflow_streaming.inbox import Inbox, Pending
 from orderflow_streaming.rest import RestClient, RestError
 
@@ -94,7 +94,9 @@ class Polls:
         poll = polled.poll
         try:
             body = await self._client.ask(poll.request)
-        except RestError as error:
+            if refusal := self.exchange.refusal(decoded(body)):
+                raise RestError(refusal)
+        except (RestError, ValueError) as error:
             polled.failures += 1
             polled.reason = str(error)
             polled.interrupted_us = polled.interrupted_us or polled.last_us

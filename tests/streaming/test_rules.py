@@ -6,7 +6,7 @@ Rows are staged directly, as an exchange would bring them, so that every kind of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from orderflow_streaming.projection import staged, staged_columns
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.storing import Storage, Stored
 
-T0 = datetime(2026, 1, 1, 12)
+T0 = datetime(2026, 1, 1, 12, tzinfo=UTC).replace(tzinfo=None)
 MINUTE = timedelta(minutes=1)
 IDENTITY = {"symbol": "BTCUSDT", "exchange": "hyperliquid", "market_type": "futures"}
 
@@ -64,12 +64,8 @@ def store(tmp_path: Path) -> Iterator[Staging]:
 def bar(minute: int, received_s: float, volume: float, closed: bool | None = None, **more: Any) -> dict[str, Any]:
     """A state of a bar; its price follows from its volume."""
     prices = dict.fromkeys(("open", "high", "low", "close"), 100.0 + volume)
-    when = T0 + minute * MINUTE
-    received_at = T0 + timedelta(seconds=received_s)
-    return {
-        "open_time": when, "interval": "1m", **prices, "volume": volume, "received_at": received_at, "is_closed": closed,
-        **more,
-    }  # fmt: skip
+    times = {"open_time": T0 + minute * MINUTE, "received_at": T0 + timedelta(seconds=received_s)}
+    return {**times, "interval": "1m", **prices, "volume": volume, "is_closed": closed, **more}
 
 
 # -- venues that do not say when a bar is closed ------------------------------------------------------------
