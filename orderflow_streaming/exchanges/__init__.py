@@ -17,6 +17,7 @@ PROTOCOLS: dict[str, str] = {
     "kucoin_futures": "kucoin.KucoinFutures",
     "okx_futures": "okx.OkxFutures",
     "gateio_futures": "gateio.GateioFutures",
+    "hyperliquid_futures": "hyperliquid.HyperliquidFutures",
 }
 """Market to module and class."""
 
