@@ -119,6 +119,7 @@ class Collector:
                 )
             self.settings = settings
             self._writer.collect(settings.stream_types)
+            self._writer.keep_hours = settings.journal_keep_hours
             for market in self.readers.keys() - wanted.keys():
                 await self._end(market)
             await self.flush()

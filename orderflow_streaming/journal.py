@@ -10,6 +10,7 @@ bytes are kept aside in a file of their own.
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import os
 import struct
@@ -109,21 +110,25 @@ class Journal:
                 if offset < limit:
                     yield from self._read_segment(segment, offset, limit)
 
-    def prune(self, stored: Position, keep_hours: float) -> int:
-        """Delete segments that are stored to their end and older than ``keep_hours``; returns how many."""
-        deleted = 0
+    def prune(self, stored: Position, keep_hours: float, max_bytes: float = math.inf) -> int:
+        """Delete segments that are stored to their end and are older than ``keep_hours``, or the oldest of a journal
+        larger than ``max_bytes``; returns how many."""
+        deleted, size = 0, self.size()
         for segment in self.segments():
             path = self._path(segment)
-            whole = segment < stored.segment or (segment == stored.segment and stored.offset >= path.stat().st_size)
+            held = path.stat()
+            whole = segment < stored.segment or (segment == stored.segment and stored.offset >= held.st_size)
             active = segment == self._end.segment and self._file is not None
-            if whole and not active and time.time() - path.stat().st_mtime >= keep_hours * 3600:
+            old = time.time() - held.st_mtime >= keep_hours * 3600
+            if whole and not active and (old or size > max_bytes):
                 path.unlink()
                 deleted += 1
+                size -= held.st_size
         return deleted
 
     def size(self) -> int:
-        """Bytes of all segments on disk."""
-        return sum(path.stat().st_size for path in self._folder.glob(f"*{_SUFFIX}"))
+        """Bytes of all segments on disk; may be asked from any thread."""
+        return sum(_size(path) for path in self._folder.glob(f"*{_SUFFIX}"))
 
     def close(self) -> None:
         if self._file is not None:
@@ -175,6 +180,79 @@ class Journal:
             log.warning(
                 "journal segment %d: %d damaged bytes at %d kept in %s", segment, len(damaged), offset, path.name
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment on disk, as a reader of the recording sees it."""
+
+    path: Path
+    bytes: int
+    first_us: int | None
+    """Receive time of the first frame, UTC microseconds; None where nothing whole is in it."""
+    last_us: int | None
+    """Receive time of the last frame of its last block."""
+    markets: tuple[str, ...]
+
+
+def recorded_segments(folder: Path) -> list[Path]:
+    """The segments of a journal folder, oldest first."""
+    return sorted(path for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+
+
+def read_segment(path: Path) -> Iterator[tuple[Batch, int]]:
+    """Every whole block of a segment with the offset after it. Nothing is written; damaged bytes are passed over."""
+    limit = path.stat().st_size
+    if not limit:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), limit, access=mmap.ACCESS_READ) as data:
+        offset = 0
+        while offset < limit:
+            decoded = _decode(data, offset, limit)
+            if decoded is None:
+                offset = _next_block(data, offset + 1, limit)
+                continue
+            batch, offset = decoded
+            yield batch, offset
+
+
+def described(path: Path) -> Segment:
+    """What a segment holds, from the headers of its blocks and the frames of the first and the last."""
+    size = path.stat().st_size
+    if not size:
+        return Segment(path, 0, None, None, ())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        markets: dict[str, None] = {}
+        first = last = None
+        offset = _next_block(data, 0, size)
+        while offset + _HEADER.size <= size:
+            magic, _, length, _, market_size, channel_size = _HEADER.unpack_from(data, offset)
+            start = offset + _HEADER.size
+            end = start + market_size + channel_size + length
+            if magic != _MAGIC or end > size:
+                offset = _next_block(data, offset + 1, size)
+                continue
+            markets[data[start : start + market_size].decode(errors="replace")] = None
+            first, last = offset if first is None else first, offset
+            offset = end
+        times = [_times(data, block, size) for block in (first, last) if block is not None]
+    return Segment(path, size, times[0][0] if times else None, times[-1][-1] if times else None, tuple(sorted(markets)))
+
+
+def _times(data: mmap.mmap, offset: int, limit: int) -> tuple[int | None, int | None]:
+    """Receive times of the first and the last frame of a block."""
+    decoded = _decode(data, offset, limit)
+    if decoded is None or not decoded[0].frames.num_rows:
+        return None, None
+    received = decoded[0].frames["received_at"].cast(pa.int64())
+    return received[0].as_py(), received[-1].as_py()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _encode(batch: Batch) -> bytes:

@@ -7,6 +7,7 @@ transaction. What ran before a crash and what runs after a restart is the same c
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -101,12 +102,14 @@ class Writer:
         interval_s: float = 5.0,
         batch_size: int = 50_000,
         keep_hours: float = 0.0,
+        max_journal_bytes: float = math.inf,
         streams: Collection[str] = (),
     ) -> None:
         """``streams`` are those to store; empty means all."""
         self._journal = journal
         self.collect(streams)
-        self._interval_s, self._batch_size, self._keep_hours = interval_s, batch_size, keep_hours
+        self._interval_s, self._batch_size = interval_s, batch_size
+        self.keep_hours, self._max_journal_bytes = keep_hours, max_journal_bytes
         cursor = engine.cursor()
         self.storage = Storage(engine, cursor, consecutive())
         self._normalizer = Normalizer(cursor, "ops.instruments")
@@ -150,7 +153,7 @@ class Writer:
 
     def prune(self) -> None:
         """Delete segments of the journal that are stored and kept long enough."""
-        self._journal.prune(self._mark, self._keep_hours)
+        self._journal.prune(self._mark, self.keep_hours, self._max_journal_bytes)
 
     def start(self) -> None:
         self._thread.start()
