@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ class Market:
     """All symbols on all venues from ``start_us``, which is cut to the whole minute.
 
     ``activity`` scales the order rates of every venue; ``book_interval_ms`` (a multiple of 100) is the time
-    between two snapshots of a book.
+    between two snapshots of a book. A venue named in ``opens_us`` begins with the first whole minute from then on.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Market:
         *,
         activity: float = 1.0,
         book_interval_ms: int = 100,
+        opens_us: Mapping[str, int] | None = None,
     ) -> None:
         if book_interval_ms <= 0 or book_interval_ms * 1_000 % SLOT_US or MINUTE_US % (book_interval_ms * 1_000):
             raise ValueError(
@@ -61,27 +64,53 @@ class Market:
         self.next_us = start_us // MINUTE_US * MINUTE_US
         self._latent = Latent(seed, self.next_us)
         push_slots = book_interval_ms * 1_000 // SLOT_US
-        self._desks = [
-            _Desk(venue, venue.listings[symbol], seed, self.next_us, activity, push_slots, index * len(SYMBOLS))
+        self._closed = [
+            _Opening((opens_us or {}).get(venue.name, self.next_us), venue, venue.listings[symbol], index)
             for index, venue in enumerate(venues)
             for symbol in symbols
             if symbol in venue.listings
         ]
-        if not self._desks:
+        if not self._closed:
             raise ValueError("no symbol to simulate: the venues list none of those asked for.")
+        self._desks: list[_Desk] = []
+        self._open = partial(_Desk, seed=seed, activity=activity, push_slots=push_slots)
 
     def minute(self) -> list[Minute]:
-        """The next minute of every listing."""
+        """The next minute of every listing of the venues that are open."""
         latent = self._latent.minute()
         start_us, self.next_us = self.next_us, self.next_us + MINUTE_US
+        for opening in [one for one in self._closed if one.opens_us <= start_us]:
+            self._closed.remove(opening)
+            price = float(np.exp(latent[opening.listing.symbol].log_price[0]))
+            self._desks.append(
+                self._open(opening.venue, opening.listing, start_us, key=opening.rank * len(SYMBOLS), price=price)
+            )
         return [desk.minute(start_us, latent[desk.listing.symbol]) for desk in self._desks]
 
 
+class _Opening(NamedTuple):
+    """A listing that begins at some time; ``rank`` is that of its venue."""
+
+    opens_us: int
+    venue: Venue
+    listing: Listing
+    rank: int
+
+
 class _Desk:
-    """One listing on one venue."""
+    """One listing on one venue, which begins at ``start_us`` at about ``price``."""
 
     def __init__(
-        self, venue: Venue, listing: Listing, seed: int, start_us: int, activity: float, push_slots: int, key: int
+        self,
+        venue: Venue,
+        listing: Listing,
+        start_us: int,
+        *,
+        seed: int,
+        activity: float,
+        push_slots: int,
+        key: int,
+        price: float,
     ) -> None:
         self.venue, self.listing = venue, listing
         self._key = (seed, 3_000 + key + SYMBOLS.index(listing.symbol))
@@ -89,7 +118,7 @@ class _Desk:
         self._character: Character = CHARACTERS[listing.symbol]
         self._arrivals = Arrivals()
         self._book: book.Book | None = None
-        self._lagging: Floats = np.full(venue.lag_slots, np.log(self._character.price))
+        self._lagging: Floats = np.full(venue.lag_slots, np.log(price))
         begin = np.random.default_rng(self._key)
         self._premium = 1e-4 * (venue.premium_bps + venue.premium_sd_bps * float(begin.standard_normal()))
         self._noise = 0.0
@@ -97,7 +126,7 @@ class _Desk:
         age_seconds = (start_us - _FIRST_LISTED_US) // 1_000_000
         self._next_order_id = age_seconds * 20
         self._next_match_id = age_seconds * 50
-        self._rolling = Rolling(round(self._character.price / listing.tick))
+        self._rolling = Rolling(round(price / listing.tick))
         self._perpetual = Perpetual(listing, self._character, start_us) if venue.perpetual else None
 
     def minute(self, start_us: int, latent: LatentMinute) -> Minute:
@@ -182,7 +211,7 @@ class _Desk:
 
     def _trades(self, random: np.random.Generator, start_us: int, played: list[book.Trade]) -> Trades:
         table = np.array(played, dtype=np.int64).reshape(-1, 4)
-        matches = random.geometric(0.6, len(table))
+        matches = np.minimum(random.geometric(0.6, len(table)), table[:, 2])
         last = self._next_match_id + np.cumsum(matches) - 1
         order_id = self._next_order_id + np.arange(len(table))
         self._next_order_id += len(table)

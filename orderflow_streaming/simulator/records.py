@@ -6,6 +6,7 @@ Times are integer microseconds since the epoch (UTC), prices whole ticks and siz
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,29 @@ class Trades:
     """Consecutive id of the row."""
     first_id: Ints
     last_id: Ints
-    """Ids of the single matches the row sums up."""
+    """Ids of the single matches the row sums up; each is of one lot at least."""
 
     def __len__(self) -> int:
         return int(self.when_us.size)
+
+    def singly(self) -> Trades:
+        """The single matches, each a row with an id of its own; the first of a row takes what cannot be divided."""
+        matches = self.last_id - self.first_id + 1
+        row = np.repeat(np.arange(len(self)), matches)
+        ids = np.arange(row.size) + np.repeat(self.first_id - np.cumsum(matches) + matches, matches)
+        share, rest = self.lots // matches, self.lots % matches
+        lots = share[row] + np.where(ids == self.first_id[row], rest[row], 0)
+        return Trades(self.when_us[row], self.tick[row], lots, self.buy[row], ids, ids, ids)
+
+
+class Touch(NamedTuple):
+    """Best bid and ask, and when either last changed."""
+
+    when_us: int
+    bid: int
+    bid_lots: int
+    ask: int
+    ask_lots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +168,13 @@ class Minute:
     """The 1,440 minutes before this one."""
     seconds: Seconds | None
     """None on spot."""
+
+    def touch(self, now_us: int) -> Touch:
+        """Best bid and ask at ``now_us``."""
+        touches, books = self.touches, self.books
+        row = int(np.searchsorted(touches.when_us, now_us, side="right")) - 1
+        if row < 0:
+            first = (books.last_us[0], books.bid[0, 0], books.bid_lots[0, 0], books.ask[0, 0], books.ask_lots[0, 0])
+            return Touch(*map(int, first))
+        columns = (touches.when_us, touches.bid, touches.bid_lots, touches.ask, touches.ask_lots)
+        return Touch(*(int(column[row]) for column in columns))

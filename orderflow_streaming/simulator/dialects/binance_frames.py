@@ -1,11 +1,11 @@
-"""Stream frames of Binance USD-M futures, written from what the simulated minute holds.
+"""Stream frames of Binance USD-M futures, written from what the simulated minute holds; some are the same on spot.
 
 The key sets follow the newest frames seen of each kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from orderflow_streaming.simulator.candles import candle
 from orderflow_streaming.simulator.dialects.dialect import Frames
 from orderflow_streaming.simulator.history import rolling
 from orderflow_streaming.simulator.latent import MINUTE_US
-from orderflow_streaming.simulator.records import Books, Ints, Minute
+from orderflow_streaming.simulator.records import Books, Candle, Ints, Minute, Trades
 from orderflow_streaming.simulator.text import decimal, decimals, levels
 from orderflow_streaming.simulator.venue import Listing
 
@@ -42,9 +42,14 @@ def update_id(when_us: int) -> int:
     return when_us - _UPDATE_ID_ORIGIN_US
 
 
+def sent_aggregated(trades: Trades) -> Ints:
+    """When aggregated trades are pushed."""
+    return (trades.when_us // _AGGREGATION_US + 1) * _AGGREGATION_US + _AGGREGATION_LATENCY_US
+
+
 def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
     trades, listing = minute.trades, minute.listing
-    sent = (trades.when_us // _AGGREGATION_US + 1) * _AGGREGATION_US + _AGGREGATION_LATENCY_US
+    sent = sent_aggregated(trades)
     columns = zip(
         (sent // 1_000).tolist(),
         trades.order_id.tolist(),
@@ -67,7 +72,7 @@ def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
 
 def _book_ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
     touches, listing = minute.touches, minute.listing
-    ids = _update_ids(touches.when_us)
+    ids = update_ids(touches.when_us)
     columns = zip(
         ids,
         decimals(touches.bid * listing.tick_units, listing.price_places),
@@ -86,26 +91,27 @@ def _book_ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
     return Frames(touches.when_us.tolist(), frames, ids)
 
 
-def _update_ids(when_us: Ints) -> list[int]:
+def update_ids(when_us: Ints) -> list[int]:
+    """:func:`update_id` of each."""
     ids: list[int] = (when_us - _UPDATE_ID_ORIGIN_US).tolist()
     return ids
 
 
 def _depth(topic: str, parsed: Topic, minute: Minute) -> Frames:
     books, listing = minute.books, minute.listing
-    rows, base, first_us = _pushed(books, parsed.every_us)
+    rows, base, first_us = pushed(books, parsed.every_us)
     if parsed.levels:
-        bids, asks = _tops(books, rows, listing, parsed.levels)
+        bids, asks = tops(books, rows, listing, parsed.levels)
     else:
-        bids = [_changes(books.bid, books.bid_lots, old, new, listing, -1) for old, new in zip(base, rows, strict=True)]
-        asks = [_changes(books.ask, books.ask_lots, old, new, listing, 1) for old, new in zip(base, rows, strict=True)]
+        bids = [changes(books.bid, books.bid_lots, old, new, listing, -1) for old, new in zip(base, rows, strict=True)]
+        asks = [changes(books.ask, books.ask_lots, old, new, listing, 1) for old, new in zip(base, rows, strict=True)]
     last = books.last_us[rows]
     columns = zip(
         (books.push_us[rows] // 1_000).tolist(),
         (last // 1_000).tolist(),
-        _update_ids(first_us),
-        _update_ids(last),
-        _update_ids(books.last_us[base]),
+        update_ids(first_us),
+        update_ids(last),
+        update_ids(books.last_us[base]),
         bids,
         asks,
         strict=True,
@@ -116,10 +122,10 @@ def _depth(topic: str, parsed: Topic, minute: Minute) -> Frames:
         f'{head}{e},"T":{t}{name}{u1},"u":{u},"pu":{pu},"b":[{b}],"a":[{a}],"st":1}}}}'.encode()
         for e, t, u1, u, pu, b, a in columns
     ]
-    return Frames(books.push_us[rows].tolist(), frames, _update_ids(last))
+    return Frames(books.push_us[rows].tolist(), frames, update_ids(last))
 
 
-def _pushed(books: Books, every_us: int) -> tuple[Ints, Ints, Ints]:
+def pushed(books: Books, every_us: int) -> tuple[Ints, Ints, Ints]:
     """Snapshots a stream of this speed pushes, the one each follows, and the first change in between.
 
     Nothing is pushed while nothing changes.
@@ -135,7 +141,8 @@ def _pushed(books: Books, every_us: int) -> tuple[Ints, Ints, Ints]:
     return rows[changed], base[changed], first_us[changed]
 
 
-def _tops(books: Books, rows: Ints, listing: Listing, depth: int) -> tuple[list[str], list[str]]:
+def tops(books: Books, rows: Ints, listing: Listing, depth: int) -> tuple[list[str], list[str]]:
+    """The best bids and asks of each snapshot, written."""
     prices = np.stack([books.bid[rows, :depth], books.ask[rows, :depth]]) * listing.tick_units
     sizes = np.stack([books.bid_lots[rows, :depth], books.ask_lots[rows, :depth]])
     bids, asks = (
@@ -145,8 +152,8 @@ def _tops(books: Books, rows: Ints, listing: Listing, depth: int) -> tuple[list[
     return bids, asks
 
 
-def _changes(ticks: Ints, lots: Ints, old: int, new: int, listing: Listing, order: int) -> str:
-    """Levels of snapshot ``new`` that differ from ``old``; size 0 where a level is gone."""
+def changes(ticks: Ints, lots: Ints, old: int, new: int, listing: Listing, order: int) -> str:
+    """Written levels of snapshot ``new`` that differ from ``old``; size 0 where a level is gone."""
     before = dict(zip(ticks[old].tolist(), lots[old].tolist(), strict=True))
     after = dict(zip(ticks[new].tolist(), lots[new].tolist(), strict=True))
     changed = {tick: size for tick, size in after.items() if before.get(tick) != size}
@@ -178,7 +185,7 @@ def _mark_price(topic: str, parsed: Topic, minute: Minute) -> Frames:
     return Frames(when, frames, when)
 
 
-def _kline(topic: str, parsed: Topic, minute: Minute) -> Frames:
+def kline(topic: str, parsed: Topic, minute: Minute) -> Frames:
     """A frame every 250 ms in which there was a trade, and a closing one when the minute is over."""
     trades, listing = minute.trades, minute.listing
     grid = minute.start_us + np.arange(_KLINE_US, MINUTE_US, _KLINE_US)
@@ -225,17 +232,21 @@ def _kline(topic: str, parsed: Topic, minute: Minute) -> Frames:
     return Frames(sent, frames, trades.last_id[last].tolist())
 
 
-def _ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
-    """Every two seconds, from the first trade of the market on."""
-    listing, trades = minute.listing, minute.trades
-    places, units = listing.price_places, listing.tick_units
-    pushes = minute.start_us + np.arange(_TICKER_US, MINUTE_US + 1, _TICKER_US)
-    upto = np.searchsorted(trades.when_us, pushes).tolist()
-    sent, frames, keys = [], [], []
+def windows(minute: Minute, every_us: int) -> Iterator[tuple[int, Candle]]:
+    """Times of pushes and the sums of 24 hours then, from the first trade of the market on."""
+    pushes = minute.start_us + np.arange(every_us, MINUTE_US + 1, every_us)
+    upto = np.searchsorted(minute.trades.when_us, pushes).tolist()
     for when, count in zip(pushes.tolist(), upto, strict=True):
-        sums = rolling(minute, candle(minute.start_us, minute.day.close, trades, 0, count))
-        if not sums.count:
-            continue
+        sums = rolling(minute, candle(minute.start_us, minute.day.close, minute.trades, 0, count))
+        if sums.count:
+            yield when, sums
+
+
+def _ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
+    listing = minute.listing
+    places, units = listing.price_places, listing.tick_units
+    sent, frames, keys = [], [], []
+    for when, sums in windows(minute, _TICKER_US):
         price = {
             key: decimal(tick * units, places)
             for key, tick in (("p", sums.close - sums.open), ("c", sums.close), ("o", sums.open), ("h", sums.high))
@@ -277,12 +288,14 @@ def _force_order(topic: str, parsed: Topic, minute: Minute) -> Frames:
     return Frames(sent, frames, keys)
 
 
-RENDERERS: dict[str, Callable[[str, Topic, Minute], Frames]] = {
+Renderer = Callable[[str, Topic, Minute], Frames]
+
+FUTURES_RENDERERS: dict[str, Renderer] = {
     "aggTrade": _agg_trade,
     "bookTicker": _book_ticker,
     "depth": _depth,
     "markPrice": _mark_price,
-    "kline": _kline,
+    "kline": kline,
     "ticker": _ticker,
     "forceOrder": _force_order,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.venue import Listing, Venue
@@ -19,15 +19,8 @@ class RefusedError(Exception):
 class Request:
     """One request and what may be asked of it."""
 
-    def __init__(
-        self,
-        venue: Venue,
-        query: Mapping[str, str],
-        history: Mapping[str, History],
-        now_us: int,
-        update_id: Callable[[int], int],
-    ) -> None:
-        self.venue, self.query, self.now_us, self.update_id = venue, query, now_us, update_id
+    def __init__(self, venue: Venue, query: Mapping[str, str], history: Mapping[str, History], now_us: int) -> None:
+        self.venue, self.query, self.now_us = venue, query, now_us
         self._history = history
 
     @property
