@@ -57,7 +57,7 @@ class History:
         if minute.seconds is not None and minute.seconds.settlement is not None:
             self._settlements.append(minute.seconds.settlement)
         if minute.seconds is not None and (minute.start_us + MINUTE_US) % INTEREST_PERIOD_US == 0:
-            last = _second(minute.seconds, minute.start_us + MINUTE_US)
+            last = state_at(minute.seconds, minute.start_us + MINUTE_US)
             self._interests.append(Interest(last.when_us, last.open_interest, last.mark))
 
     def minute(self, now_us: int) -> Minute:
@@ -91,8 +91,8 @@ class History:
         perpetual = [minute.seconds for minute in self._minutes if minute.seconds is not None]
         for seconds in reversed(perpetual):
             if seconds.when_us[0] <= now_us:
-                return _second(seconds, now_us)
-        return _second(perpetual[0], int(perpetual[0].when_us[0]))
+                return state_at(seconds, now_us)
+        return state_at(perpetual[0], int(perpetual[0].when_us[0]))
 
     def settlements(self, now_us: int) -> list[Settlement]:
         return [past for past in self._settlements if past.when_us <= now_us]
@@ -134,7 +134,8 @@ def rolling(minute: Minute, part: Candle) -> Candle:
     )
 
 
-def _second(seconds: Seconds, now_us: int) -> SecondState:
+def state_at(seconds: Seconds, now_us: int) -> SecondState:
+    """State at the latest whole second of a minute."""
     place = int(np.searchsorted(seconds.when_us, now_us, side="right")) - 1
     return SecondState(
         int(seconds.when_us[place]),
