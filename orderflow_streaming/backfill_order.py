@@ -77,8 +77,8 @@ class Order:
 
     @property
     def size(self) -> int:
-        """Chunks, about."""
-        spans = sum((self.end_us - self.start_us) // CHUNK_US[stream] + 1 for stream in self.streams)
+        """Chunks, at most."""
+        spans = sum((self.end_us - self.start_us) // CHUNK_US[stream] + 2 for stream in self.streams)
         return spans * len(self.markets) * len(self.symbols)
 
 
