@@ -142,7 +142,7 @@ class Storage:
                 if name in streams:
                     self._store_stream(STREAMS[name], stored)
             if quarantine is not None and quarantine.num_rows:
-                self._insert("ops.quarantine", quarantine)
+                self._insert("ops.quarantine", quarantine, unless="received_at market raw")
             if stored.gaps:
                 self._insert("ops.gaps", gap_rows(stored.gaps, _now()))
             self.ledger.save(cursor)
@@ -353,9 +353,12 @@ class Storage:
 
     # -- beside the streams ----------------------------------------------------------------------------
 
-    def _insert(self, table: str, rows: pa.Table) -> None:
+    def _insert(self, table: str, rows: pa.Table, *, unless: str = "") -> None:
+        """Add the rows; but not those that agree with a stored one in the columns ``unless``."""
+        same = " AND ".join(f't."{name}" = r."{name}"' for name in unless.split())
+        new = f"WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {same})" if same else ""
         self._cursor.register("operations_rows", rows)
-        self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM operations_rows")
+        self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM operations_rows r {new}")
         self._cursor.unregister("operations_rows")
 
     def _move(self, mark: Position) -> None:

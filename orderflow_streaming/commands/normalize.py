@@ -14,22 +14,21 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orderflow_streaming import told
 from orderflow_streaming.books import INTERVAL_US
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Exchange, UnsupportedFrameError
 from orderflow_streaming.exit_codes import CONFIGURATION, UNPARSED, CommandError
 from orderflow_streaming.markets import UnknownNameError, table_name
-from orderflow_streaming.normalize import Normalizer, Unstored
+from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.projection import staged
 from orderflow_streaming.recording import Message, RecordingError, messages
-from orderflow_streaming.schema import INSTRUMENTS, STREAMS
+from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.states import Missed, States
-from orderflow_streaming.tables import Table
+from orderflow_streaming.told import ToldInstruments
 
 CHUNK_MESSAGES = 20_000
 CHUNK_BYTES = 32 << 20
-INSTRUMENT = "instrument"
-"""Kind of the rows that say how large a contract is."""
 _PROGRESS_AFTER_S = 2.0
 
 
@@ -112,8 +111,8 @@ class _Printer:
         self._protocol = protocol
         self._output = output
         self._connection = duckdb.connect(config={"threads": 1})
-        self._connection.execute(f"CREATE TEMP TABLE told_instruments ({_columns(INSTRUMENTS)})")
-        self._normalizer = Normalizer(self._connection, "told_instruments", inspect=True)
+        self._told = ToldInstruments(self._connection, protocol)
+        self._normalizer = Normalizer(self._connection, told.TABLE, inspect=True)
         self._states = States(protocol)
 
     def begin(self) -> None:
@@ -143,7 +142,7 @@ class _Printer:
     ) -> None:
         self._normalizer.clear()
         owners: list[int] = []
-        for channel in sorted(found, key=self._tells_instruments, reverse=True):
+        for channel in sorted(found, key=lambda name: told.tells_instruments(self._protocol, name), reverse=True):
             pending = found[channel]
             outcome = self._normalizer.normalize(self._protocol, channel, pending.frames, pending.received_at)
             owners += pending.positions
@@ -151,7 +150,7 @@ class _Printer:
                 place = f"item {rejected.item}: " if channel.endswith("[]") else ""
                 problems.append((pending.positions[rejected.frame], place + rejected.reason))
             for unstored in outcome.unstored:
-                self._learn(unstored)
+                self._told.learn(unstored)
                 lines += _known(unstored.kind, unstored.rows, owners)
         for stream in STREAMS:
             lines += self._stored(stream, owners)
@@ -160,31 +159,6 @@ class _Printer:
         for position, reason in sorted(problems):
             self.rejected += 1
             click.echo(f"{name}:{chunk[position].line}: {reason}", err=True)
-
-    def _tells_instruments(self, channel: str) -> bool:
-        return any(rows.kind == INSTRUMENT for rows in self._protocol.channels[channel].rows)
-
-    def _learn(self, told: Unstored) -> None:
-        """Know the contract sizes from here on."""
-        if told.kind != INSTRUMENT or "venue_symbol" not in told.rows.column_names:
-            return
-        self._connection.register("told", told.rows)
-        values = ", ".join(
-            f'"{column.name}"'
-            if column.name in told.rows.column_names
-            else f'{self._fixed(column.name)} AS "{column.name}"'
-            for column in INSTRUMENTS.columns
-        )
-        self._connection.execute(
-            "DELETE FROM told_instruments WHERE venue_symbol IN (SELECT venue_symbol FROM told);"
-            f"INSERT INTO told_instruments SELECT {values} FROM told WHERE contract_size IS NOT NULL "
-            "QUALIFY row_number() OVER (PARTITION BY venue_symbol ORDER BY frame DESC) = 1"
-        )
-        self._connection.unregister("told")
-
-    def _fixed(self, name: str) -> str:
-        market = self._protocol.market
-        return {"exchange": f"'{market.exchange}'", "market_type": f"'{market.market_type}'"}.get(name, "NULL")
 
     def _pending(
         self, name: str, chunk: list[Message], problems: list[tuple[int, str]], lines: list[_Line]
@@ -221,10 +195,6 @@ class _Printer:
             frame, item, symbol = row.pop("frame"), row.pop("item"), row.pop("symbol")
             table = table_name(symbol, self._protocol.market.name, stream) if symbol else None
             yield owners[frame], item, _line(table, stream, row)
-
-
-def _columns(table: Table) -> str:
-    return ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
 
 
 def _known(kind: str, rows: pa.Table, owners: list[int]) -> Iterator[_Line]:
