@@ -126,6 +126,7 @@ class _Desk:
         age_seconds = (start_us - _FIRST_LISTED_US) // 1_000_000
         self._next_order_id = age_seconds * 20
         self._next_match_id = age_seconds * 50
+        self._book_number = age_seconds * 10
         self._rolling = Rolling(round(price / listing.tick))
         self._perpetual = Perpetual(listing, self._character, start_us) if venue.perpetual else None
 
@@ -229,10 +230,13 @@ class _Desk:
         first = np.where(upto > before, changes[np.minimum(before + 1, when.size)], 0)
         last = changes[upto]
         self._last_us = int(changes[-1])
+        number = self._book_number + np.cumsum(np.diff(last, prepend=last[0]) > 0)
+        self._book_number = int(number[-1])
         return Books(
             start_us + push,
             first,
             last,
+            number,
             -np.array(played.bid_ticks, dtype=np.int64),
             np.array(played.bid_lots, dtype=np.int64),
             np.array(played.ask_ticks, dtype=np.int64),

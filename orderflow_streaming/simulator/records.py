@@ -80,6 +80,8 @@ class Books:
     """First change since the snapshot before; 0 where nothing changed, and for the first snapshot."""
     last_us: Ints
     """Latest change up to the snapshot."""
+    number: Ints
+    """Counts the snapshots that differ from the one before."""
     bid: Ints
     bid_lots: Ints
     ask: Ints

@@ -5,14 +5,12 @@ Ids of updates are those of one symbol alone, without holes; partial books tell 
 
 from __future__ import annotations
 
+from orderflow_streaming.simulator.depth import changes, pushed, tops
 from orderflow_streaming.simulator.dialects.binance_frames import (
     Renderer,
     Topic,
-    changes,
     kline,
-    pushed,
     sent_aggregated,
-    tops,
     update_ids,
     windows,
 )
