@@ -28,6 +28,13 @@ from orderflow_streaming.simulator.server import Plan, Simulator
     type=click.FloatRange(min=0),
     help="Begin this many hours ago and run as fast as the clients take it until now.",
 )
+@click.option(
+    "--opening",
+    "openings",
+    multiple=True,
+    metavar="MARKET=HOURS",
+    help="With --history: the market opens so many hours ago only, and refuses requests until then; repeat.",
+)
 @click.option("--symbols", default=",".join(markets.SYMBOLS), show_default=True, help="Separated by commas.")
 @click.option("--activity", default=1.0, show_default=True, help="Scales the rates of orders.")
 @click.option("--book-interval-ms", default=100, show_default=True, help="Time between two book snapshots.")
@@ -45,6 +52,7 @@ def command(
     speed: float,
     start: datetime | None,
     history: float,
+    openings: tuple[str, ...],
     symbols: str,
     activity: float,
     book_interval_ms: int,
@@ -63,6 +71,7 @@ def command(
             seed=seed,
             start_us=None if start is None else round(start.replace(tzinfo=UTC).timestamp() * 1e6),
             history_hours=history,
+            opening_hours=dict(_opening(text, history) for text in openings),
             speed=speed,
             markets=_markets(names),
             symbols=[markets.symbol(name.strip()) for name in symbols.split(",") if name.strip()],
@@ -82,6 +91,13 @@ def _markets(names: tuple[str, ...]) -> tuple[str, ...]:
         if markets.market(name).name not in DIALECTS:
             raise ValueError(f"no simulator for {name!r} yet. Allowed: {', '.join(DIALECTS)}.")
     return names or tuple(DIALECTS)
+
+
+def _opening(text: str, history: float) -> tuple[str, float]:
+    name, _, hours = text.partition("=")
+    if not hours.replace(".", "", 1).isdigit() or float(hours) > history:
+        raise ValueError(f"--opening {text!r} must be MARKET=HOURS with at most the {history:g} hours of --history.")
+    return markets.market(name).name, float(hours)
 
 
 async def _serve(plan: Plan, port: int) -> None:

@@ -22,8 +22,11 @@ class Batch:
 
     def __init__(self, minutes: Iterable[Minute]) -> None:
         self.minutes = {minute.listing.symbol: minute for minute in minutes}
-        self.start_us = next(iter(self.minutes.values())).start_us
         self._rendered: dict[str, Frames] = {}
+
+    @property
+    def start_us(self) -> int:
+        return next(iter(self.minutes.values())).start_us
 
     def frames(self, dialect: Dialect, topic: str) -> Frames:
         if topic not in self._rendered:

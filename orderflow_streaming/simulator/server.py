@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +40,8 @@ class Plan:
     """None begins now."""
     history_hours: float = 0.0
     """Begin that long before now and run free until the present."""
+    opening_hours: Mapping[str, float] = field(default_factory=dict)
+    """Markets that open only so long before now, and refuse every request until then."""
     speed: float = 1.0
     markets: Sequence[str] = ("binance_futures",)
     symbols: Sequence[str] = SYMBOLS
@@ -58,12 +60,17 @@ class Plan:
             return self.start_us
         return present_us - int(self.history_hours * 3_600e6)
 
+    def opens_us(self, present_us: int) -> dict[str, int]:
+        """Simulated time at which markets open; those that are absent are open from the start."""
+        return {name: present_us - int(hours * 3_600e6) for name, hours in self.opening_hours.items()}
+
 
 class Simulator:
     """Serves :class:`Plan`; :meth:`start`, then :meth:`run` until :meth:`stop`, then :meth:`close`."""
 
     def __init__(self, plan: Plan) -> None:
-        begin_us = plan.begin_us(time.time_ns() // 1_000)
+        present_us = time.time_ns() // 1_000
+        begin_us = plan.begin_us(present_us)
         self.plan = plan
         self.clock = Clock(begin_us, plan.speed, history=plan.history_hours > 0)
         self.faults = faults.Faults(plan.faults)
@@ -76,6 +83,7 @@ class Simulator:
             plan.symbols,
             activity=plan.activity,
             book_interval_ms=plan.book_interval_ms,
+            opens_us=plan.opens_us(present_us),
         )
         self._connections: list[Connection] = []
         self._numbers = 0
@@ -137,7 +145,7 @@ class Simulator:
 
     @property
     def _market_end_us(self) -> int:
-        return next(iter(self._feeds.values())).end_us
+        return max(feed.end_us for feed in self._feeds.values())
 
     def _prepare(self) -> asyncio.Future[dict[str, Batch]]:
         """Make the next minute in the background, with the frames that somebody listens to now."""
@@ -160,11 +168,16 @@ class Simulator:
         for name, topics in listened.items():
             for topic in topics:
                 batches[name].frames(self._feeds[name].dialect, topic)
-        return batches
+        return {name: batch for name, batch in batches.items() if batch.minutes}
 
     def _add(self, batches: dict[str, Batch]) -> None:
         for name, batch in batches.items():
             self._feeds[name].add(batch)
+
+    @property
+    def _open(self) -> dict[str, Feed]:
+        """The markets that have begun."""
+        return {name: feed for name, feed in self._feeds.items() if feed.history}
 
     async def _load(self) -> None:
         """The minute in which the clock begins."""
@@ -184,7 +197,7 @@ class Simulator:
         if self.plan.wait_for_subscribers is not None:
             return len(listening) >= self.plan.wait_for_subscribers
         heard = {(connection.dialect.venue.name, connection.route) for connection in listening}
-        return all((name, route) in heard for name, feed in self._feeds.items() for route in feed.dialect.routes)
+        return all((name, route) in heard for name, feed in self._open.items() for route in feed.dialect.routes)
 
     async def _send(self, start_us: int, end_us: int) -> None:
         """Send what is due and move the clock; a subscription made from then on begins at ``end_us``."""
@@ -219,6 +232,8 @@ class Simulator:
                     await connection.socket.close(code=1001, message=b"Going away")
 
     async def _socket(self, dialect: Dialect, route: str, request: web.Request) -> web.WebSocketResponse:
+        if dialect.venue.name not in self._open:
+            raise web.HTTPServiceUnavailable(text="the market is not open yet")
         if reason := dialect.refuses(request.query, self.clock.position_us):
             raise web.HTTPUnauthorized(text=reason)
         socket = web.WebSocketResponse(autoping=False, compress=False)
@@ -285,6 +300,8 @@ class Simulator:
 
     async def _rest(self, feed: Feed, request: web.Request) -> web.Response:
         dialect, name = feed.dialect, feed.dialect.venue.name
+        if name not in self._open:
+            raise web.HTTPServiceUnavailable(text="the market is not open yet")
         limited = self.faults.rate_limit(name)
         minute = int(time.time() // 60)
         used = self._weights.get((name, minute), 0)
