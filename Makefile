@@ -3,10 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= data
-# The simulated market of the demo: hours of history it starts with (a model needs twenty; none where data is stored
-# already, as each start is a market of its own), how busy it is (1 is about the real thing), and the time between two
-# book snapshots.
+# The simulated markets of the demo: hours of history that Binance futures starts with (a model needs twenty; none where
+# data is stored already, as each start is a world of its own), hours of the eight others, how busy they are (1 is about
+# the real thing), and the time between two book snapshots.
 HISTORY ?= $(if $(wildcard $(DATA)/orderflow.duckdb),0,24)
+LATE ?= 1
 ACTIVITY ?= 0.25
 BOOK_INTERVAL_MS ?= 1000
 # PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
@@ -18,7 +19,7 @@ STOPPED := || { code=$$?; [ $$code -eq 130 ] || [ $$code -eq 143 ] || exit $$cod
 export ORDERFLOW_DATA_DIR := $(DATA)
 export OMP_WAIT_POLICY := PASSIVE
 export HF_HUB_OFFLINE := 1
-export HISTORY ACTIVITY BOOK_INTERVAL_MS
+export HISTORY LATE ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -44,12 +45,12 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra all --no-install-package torch
 	@touch $@
 
-demo: install ## Everything at once, offline: simulated exchange, daemon, Dagster and the MCP server.
+demo: install ## Everything at once, offline: nine simulated markets, daemon, Dagster and the MCP server.
 	@mkdir -p $(DATA)
 	@echo "Orderflow demo: $(HISTORY) h of simulated market, then real time. Stop with Ctrl-C."
 	@echo "  Dagster  http://127.0.0.1:3000          lineage, runs, checks, backfills"
 	@echo "  MCP      http://127.0.0.1:8765/mcp      claude mcp add --transport http orderflow http://127.0.0.1:8765/mcp"
-	@echo "  Status   $(BIN)/orderflow-stream status"
+	@echo "  Status   $(BIN)/orderflow-stream status   http://127.0.0.1:9108/health   http://127.0.0.1:9108/metrics"
 	@ORDERFLOW_SIMULATOR_URL=http://127.0.0.1:8900 ORDERFLOW_OVERFLOW=wait \
 		ORDERFLOW_FLUSH_INTERVAL_SECONDS=1 $(BIN)/honcho start simulator stream dagster mcp $(STOPPED)
 

@@ -29,11 +29,9 @@ from orderflow_streaming.simulator.server import Plan, Simulator
     help="Begin this many hours ago and run as fast as the clients take it until now.",
 )
 @click.option(
-    "--opening",
-    "openings",
-    multiple=True,
-    metavar="MARKET=HOURS",
-    help="With --history: the market opens so many hours ago only, and refuses requests until then; repeat.",
+    "--late",
+    type=click.FloatRange(min=0),
+    help="With --history: markets after the first open this many hours ago only, and refuse requests until then.",
 )
 @click.option("--symbols", default=",".join(markets.SYMBOLS), show_default=True, help="Separated by commas.")
 @click.option("--activity", default=1.0, show_default=True, help="Scales the rates of orders.")
@@ -52,7 +50,7 @@ def command(
     speed: float,
     start: datetime | None,
     history: float,
-    openings: tuple[str, ...],
+    late: float | None,
     symbols: str,
     activity: float,
     book_interval_ms: int,
@@ -71,7 +69,7 @@ def command(
             seed=seed,
             start_us=None if start is None else round(start.replace(tzinfo=UTC).timestamp() * 1e6),
             history_hours=history,
-            opening_hours=dict(_opening(text, history) for text in openings),
+            opening_hours={} if late is None else dict.fromkeys(_markets(names)[1:], min(late, history)),
             speed=speed,
             markets=_markets(names),
             symbols=[markets.symbol(name.strip()) for name in symbols.split(",") if name.strip()],
@@ -91,13 +89,6 @@ def _markets(names: tuple[str, ...]) -> tuple[str, ...]:
         if markets.market(name).name not in DIALECTS:
             raise ValueError(f"no simulator for {name!r} yet. Allowed: {', '.join(DIALECTS)}.")
     return names or tuple(DIALECTS)
-
-
-def _opening(text: str, history: float) -> tuple[str, float]:
-    name, _, hours = text.partition("=")
-    if not hours.replace(".", "", 1).isdigit() or float(hours) > history:
-        raise ValueError(f"--opening {text!r} must be MARKET=HOURS with at most the {history:g} hours of --history.")
-    return markets.market(name).name, float(hours)
 
 
 async def _serve(plan: Plan, port: int) -> None:
