@@ -13,9 +13,11 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from types import FrameType
 
-from orderflow_streaming import coverage, markets, schema, web
+from orderflow_streaming import coverage, web
 from orderflow_streaming.actions import Actions
 from orderflow_streaming.alerting import Alerting
+from orderflow_streaming.archive.continuous import create_views
+from orderflow_streaming.archive.service import Archive
 from orderflow_streaming.backfilling import Backfilling
 from orderflow_streaming.collector import Collector
 from orderflow_streaming.gathering import gathering_loop
@@ -26,6 +28,7 @@ from orderflow_streaming.series import Identity
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.place import place
 from orderflow_streaming.store.server import StoreServer
 from orderflow_streaming.storing import stored_mark
 from orderflow_streaming.writer import Writer
@@ -78,8 +81,12 @@ class Daemon:
         self._collector: Collector | None = None
         self._listener: socket.socket | None = None
         self._signals = 0
+        self._sealed = place(settings.archive_root) if settings.archive_root else None
         self._engine = Engine(
-            database_path(settings.data_dir), memory_limit=settings.store_memory_limit, threads=settings.store_threads
+            database_path(settings.data_dir),
+            memory_limit=settings.store_memory_limit,
+            threads=settings.store_threads,
+            archive=self._sealed,
         )
         try:
             self._server = StoreServer(
@@ -115,7 +122,8 @@ class Daemon:
             self._heed_signals(closing)
             self._server.start()
             self._writer.start()
-            for end in (self._server.stop, self._checkpoint, self._writer.stop):
+            self._archive.start()
+            for end in (self._server.stop, self._archive.stop, self._checkpoint, self._writer.stop):
                 closing.callback(end)
             with asyncio.Runner(loop_factory=gathering_loop) as runner:
                 runner.run(self._collect(started))
@@ -125,6 +133,9 @@ class Daemon:
 
     def _open(self) -> None:
         settings = self.settings
+        self._archive = Archive(
+            self._engine, self._sealed, node=settings.node, retention_hours=settings.retention_hours
+        )
         self._journal = Journal(
             settings.data_dir / "journal",
             segment_bytes=settings.journal_segment_mb << 20,
@@ -136,6 +147,7 @@ class Daemon:
             interval_s=settings.flush_interval_seconds,
             batch_size=settings.batch_size,
             keep_hours=settings.journal_keep_hours,
+            max_journal_bytes=settings.journal_max_gb * 1e9,
             streams=settings.stream_types,
         )
         create_views(self._engine)
@@ -144,9 +156,10 @@ class Daemon:
             log.info("%d frames of the journal were not stored yet; they are now", recovered)
         if settings.http_port is not None:
             self._listener = web.listening(settings.http_host, settings.http_port)
-        place = {"store": self.address, "http": self.http_address, "database": str(self._engine.path)}
-        self._actions = Actions(self._server, lambda: self._writer.pending, place)
+        where = {"store": self.address, "http": self.http_address, "database": str(self._engine.path)}
+        self._actions = Actions(self._server, lambda: self._writer.pending, where)
         Backfilling(self._server, self._actions)
+        self._archive.register(self._server)
 
     async def _collect(self, started: Callable[[], None]) -> None:
         self._collector = Collector(self.settings, self._engine, self._journal, self._writer)
@@ -211,12 +224,3 @@ class Daemon:
             reconnects=reader.losses if reader else 0,
             empty=tuple(sorted(wanted - of_table.keys())),
         )
-
-
-def create_views(engine: Engine) -> None:
-    """The isolated name of every declared symbol, market and stream, over the stream tables."""
-    with engine.transaction() as cursor:
-        for market in markets.MARKETS.values():
-            for symbol in market.symbols:
-                for stream in market.streams:
-                    cursor.execute(schema.STREAMS[stream].view_ddl(symbol, market))

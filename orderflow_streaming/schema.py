@@ -361,7 +361,7 @@ ARCHIVE = Table(
         Column("path", "VARCHAR", "file, under the root of the archive", nullable=False),
         Column("rows", "BIGINT", "rows in it", "count", False),
         Column("content_hash", "VARCHAR", "sum of the hashes of all rows, in any order", nullable=False),
-        Column("engine", "VARCHAR", "DuckDB version whose hash function that is", nullable=False),
+        Column("hashed_as", "VARCHAR", "DuckDB version and columns that hash goes by", nullable=False),
         Column("sha256", "VARCHAR", "SHA-256 of the file", nullable=False),
         Column("bytes", "BIGINT", "size of the file", "bytes", False),
         Column("first_time", "TIMESTAMP", "oldest event time in it", "UTC", False),

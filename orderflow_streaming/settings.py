@@ -18,8 +18,10 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orderflow_streaming import markets
+from orderflow_streaming.archive.layout import node_name
 from orderflow_streaming.exchanges import PROTOCOLS
 from orderflow_streaming.schema import stream
+from orderflow_streaming.store.place import address
 
 DEFAULT_FILE = Path("streaming_config.json")
 PREFIX = "ORDERFLOW_"
@@ -79,6 +81,13 @@ class Settings(BaseModel):
     refill_max_hours: float = Field(24.0, ge=0)
     """Gaps up to so long are asked for again by themselves; 0 leaves all of them open."""
 
+    retention_hours: float = Field(0.0, ge=0)
+    """How long rows stay in the database after their hour, once it is sealed; 0 keeps them."""
+    archive: str = ""
+    """Path or URL of the archive; empty is ``archive`` in the data folder where hours are dropped, else none."""
+    node: str | None = None
+    """Name of this daemon in an archive that several feed; default the name it had, at first the host's."""
+
     stats_interval_seconds: float = Field(30.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
@@ -120,6 +129,16 @@ class Settings(BaseModel):
     def _known_streams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(stream(name).name for name in value))
 
+    @field_validator("archive")
+    @classmethod
+    def _can_be_an_archive(cls, value: str) -> str:
+        return address(value) if value else value
+
+    @field_validator("node")
+    @classmethod
+    def _can_name_files(cls, value: str | None) -> str | None:
+        return None if value is None else node_name(value)
+
     @model_validator(mode="after")
     def _webhook_has_an_address(self) -> Settings:
         if "webhook" in self.alert_channels and not (self.alert_webhook_url or "").startswith(("http://", "https://")):
@@ -127,6 +146,11 @@ class Settings(BaseModel):
                 "alert_webhook_url: the channel 'webhook' needs an address that starts with http:// or https://"
             )
         return self
+
+    @property
+    def archive_root(self) -> str | None:
+        """Where closed hours are sealed to; None where they are not."""
+        return self.archive or (str(self.data_dir / "archive") if self.retention_hours else None)
 
     @property
     def alerts_path(self) -> Path:

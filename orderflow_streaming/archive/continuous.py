@@ -7,6 +7,7 @@ from datetime import datetime
 
 import duckdb
 
+from orderflow_streaming import markets
 from orderflow_streaming.archive import layout, manifest
 from orderflow_streaming.schema import ARCHIVE, STREAMS, Stream
 from orderflow_streaming.store.engine import Engine
@@ -53,6 +54,15 @@ def recall(engine: Engine, cursor: duckdb.DuckDBPyConnection, stream: str, hours
             [stream, entry.node, hour],
         )
     show(engine, cursor, stream)
+
+
+def create_views(engine: Engine) -> None:
+    """The isolated name of every declared symbol, market and stream, over the stream tables."""
+    with engine.transaction() as cursor:
+        for market in markets.MARKETS.values():
+            for symbol in market.symbols:
+                for stream in market.streams:
+                    cursor.execute(STREAMS[stream].view_ddl(symbol, market))
 
 
 def _is_table(engine: Engine, stream: Stream) -> bool:

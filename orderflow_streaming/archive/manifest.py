@@ -53,7 +53,7 @@ class Sealed:
     path: str
     rows: int
     content_hash: str
-    engine: str
+    hashed_as: str
     sha256: str
     bytes: int
     first_time: datetime

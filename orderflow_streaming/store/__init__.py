@@ -5,6 +5,7 @@
 
 from orderflow_streaming.store.client import Store, connect
 from orderflow_streaming.store.errors import (
+    ArchiveError,
     InvalidActionError,
     InvalidQueryError,
     InvalidWriteError,
@@ -19,6 +20,7 @@ from orderflow_streaming.store.errors import (
 from orderflow_streaming.store.window import Window
 
 __all__ = [
+    "ArchiveError",
     "InvalidActionError",
     "InvalidQueryError",
     "InvalidWriteError",

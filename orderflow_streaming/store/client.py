@@ -19,6 +19,7 @@ from orderflow_streaming.store import wire
 from orderflow_streaming.store.endpoint import Endpoint, Scope
 from orderflow_streaming.store.engine import DEFAULT_TIMEOUT_S, Engine, Parameters
 from orderflow_streaming.store.errors import StoreAuthError, StoreError, StoreUnavailableError
+from orderflow_streaming.store.place import place
 from orderflow_streaming.store.window import Window
 from orderflow_streaming.tables import Table
 
@@ -196,14 +197,28 @@ class LocalStore(Store):
 def connect(data_dir: Path | str = "data", *, scope: Scope = "read", embedded: bool = True) -> Store:
     """The store of ``data_dir``: the running owner, else the file itself where ``embedded`` allows it.
 
-    Raises :class:`StoreUnavailableError` when neither is there, :class:`StoreAuthError` when the token cannot
-    be read and :class:`StoreLockedError` when the file is held by a process that does not serve it.
+    For reading, ``data_dir`` may also be the path or URL of an archive: its files as of now, of all nodes.
+
+    Raises :class:`StoreUnavailableError` when neither is there, :class:`StoreAuthError` when the token cannot be read
+    and :class:`StoreLockedError` when the file is held by a process that does not serve it.
     """
+    if "://" in str(data_dir):
+        return _over_archive(str(data_dir), scope)
     folder = Path(data_dir)
     endpoint = endpoints.find(folder)
     if endpoint:
         return RemoteStore(endpoint, endpoints.read_token(folder, scope))
     path = endpoints.database_path(folder)
+    if embedded and not path.exists() and (folder / "nodes").is_dir():
+        return _over_archive(str(folder), scope)
     if not embedded or (scope == "read" and not path.exists()):
         raise StoreUnavailableError(f"no store runs for {folder}. Start it with: orderflow-stream run")
     return LocalStore(Engine(path, read_only=scope == "read"), scope)
+
+
+def _over_archive(root: str, scope: Scope) -> Store:
+    from orderflow_streaming.archive.alone import engine_over
+
+    if scope != "read":
+        raise StoreAuthError(f"the archive {root} is only read here. Its daemons write to it: orderflow-stream run")
+    return LocalStore(engine_over(place(root)), scope)

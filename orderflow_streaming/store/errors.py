@@ -67,6 +67,12 @@ class StoreBusyError(StoreError):
     retryable = True
 
 
+class ArchiveError(StoreError):
+    """A sealed hour is not what it should be, or cannot be sealed; nothing was dropped."""
+
+    code = "archive"
+
+
 BY_CODE: dict[str, type[StoreError]] = {
     error.code: error
     for error in (
@@ -80,5 +86,6 @@ BY_CODE: dict[str, type[StoreError]] = {
         QueryTimeoutError,
         QueryMemoryError,
         StoreBusyError,
+        ArchiveError,
     )
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,40 +27,53 @@ class ObjectStore(Place):
 
     def publish(self, staged: Path, path: str) -> None:
         target = self._at(path)
-        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self._files.put_file(str(staged), target)
+        with _reached():
+            self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._files.put_file(str(staged), target)
         staged.unlink()
         self.filesystem.forget(target)
 
     def write(self, path: str, content: bytes) -> None:
         target = self._at(path)
-        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(target, content)
+        with _reached():
+            self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(target, content)
 
     def open(self, path: str) -> BinaryIO:
-        self._files.invalidate_cache()
-        return self._files.open(self._at(path), "rb")
+        with _reached():
+            self._files.invalidate_cache()
+            return self._files.open(self._at(path), "rb")
 
     def names(self, folder: str) -> dict[str, Any]:
-        self._files.invalidate_cache()
-        try:
+        with suppress(FileNotFoundError), _reached():
+            self._files.invalidate_cache()
             entries = self._files.ls(self._at(folder), detail=True)
-        except FileNotFoundError:
-            return {}
-        return {
-            entry["name"].rpartition("/")[2]: (entry["size"], self._files.ukey(entry["name"]))
-            for entry in entries
-            if entry["type"] == "file"
-        }
+            return {
+                entry["name"].rpartition("/")[2]: (entry["size"], self._files.ukey(entry["name"]))
+                for entry in entries
+                if entry["type"] == "file"
+            }
+        return {}
 
     def delete(self, path: str) -> None:
         target = self._at(path)
-        if self._files.exists(target):
+        with suppress(FileNotFoundError), _reached():
             self._files.rm_file(target)
         self.filesystem.forget(target)
 
     def _at(self, path: str) -> str:
         return f"{self._prefix}/{path}"
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Every library has errors of its own for a store that does not answer; here they are OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class Unchanging(AbstractFileSystem):

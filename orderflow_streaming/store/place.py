@@ -109,14 +109,19 @@ class Folder(Place):
         (self._path / path).unlink(missing_ok=True)
 
 
-def place(address: str | Path) -> Place:
+def address(value: str) -> str:
+    """``value`` where it can be the root of an archive; raises ValueError."""
+    if not value.strip("/") or _PATTERN & set(value):
+        raise ValueError(f"{value!r} cannot be the root of an archive. Use a path or a URL without * ? [ ] ' \"")
+    return value.rstrip("/")
+
+
+def place(root: str | Path) -> Place:
     """The place of a path or a URL such as ``s3://bucket/orderflow``; credentials come from the environment.
 
-    Raises ValueError for an address that cannot be one and StoreUnavailableError where a package is missing.
+    Raises ValueError for what cannot be a root and StoreUnavailableError where a package is missing.
     """
-    text = str(address).rstrip("/")
-    if not text or _PATTERN & set(text):
-        raise ValueError(f"{str(address)!r} cannot be the root of an archive. Use a path or a URL without * ? [ ] ' \"")
+    text = address(str(root))
     if "://" not in text:
         return Folder(Path(text).expanduser())
     try:
