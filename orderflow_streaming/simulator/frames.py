@@ -28,16 +28,20 @@ def frames(
 ) -> Iterator[tuple[int, str, bytes]]:
     """``(sent_us, topic, frame)`` in order of sending, from ``start_us`` (cut to the minute) to before ``end_us``.
 
-    The same bytes the server sends for the same seed, start and knobs. ``topics`` defaults to those that fill
-    every stream of the market.
+    The same bytes the server sends for the same seed, start and knobs to one who subscribes at the start, snapshots
+    first. ``topics`` defaults to those that fill every stream of the market.
     """
     dialect = DIALECTS[market]
     feed = Feed(dialect)
     world = Market(seed, start_us, [dialect.venue], symbols, activity=activity, book_interval_ms=book_interval_ms)
     wanted = dialect.topics(symbols) if topics is None else topics
-    position = world.next_us
+    position = start = world.next_us
     while position < end_us:
         feed.add(Batch(world.minute()))
+        if position == start:
+            for topic in wanted:
+                if dialect.symbol(topic) in feed.history:
+                    yield from ((start, topic, frame) for frame in dialect.joined(topic, feed.history, start))
         until = min(position + MINUTE_US, end_us)
         for sent_us, _, topic, frame, _ in feed.between(wanted, position, until):
             yield sent_us, topic, frame

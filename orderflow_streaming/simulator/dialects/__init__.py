@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orderflow_streaming.simulator.dialects.binance_futures import BinanceFutures
 from orderflow_streaming.simulator.dialects.binance_spot import BinanceSpot
+from orderflow_streaming.simulator.dialects.bybit import BybitFutures, BybitSpot
 from orderflow_streaming.simulator.dialects.dialect import Dialect
 from orderflow_streaming.simulator.dialects.gateio_futures import GateioFutures
 from orderflow_streaming.simulator.dialects.hyperliquid_futures import HyperliquidFutures
@@ -16,6 +17,8 @@ DIALECTS: dict[str, Dialect] = {
     for dialect in (
         BinanceFutures(),
         BinanceSpot(),
+        BybitFutures(),
+        BybitSpot(),
         KucoinSpot(),
         KucoinFutures(),
         OkxFutures(),
