@@ -16,6 +16,7 @@ from orderflow_streaming.connection import Connection
 from orderflow_streaming.fetching import Fetcher
 from orderflow_streaming.health import SAMPLE_S, Health
 from orderflow_streaming.holes import Holes
+from orderflow_streaming.housekeeping import keep_house
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.journal import Journal
 from orderflow_streaming.market_reader import MarketReader, Plan, plans
@@ -51,6 +52,7 @@ class Collector:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._clients: dict[str, RestClient] = {}
         self._changing = asyncio.Lock()
         self.stopped = asyncio.Event()
         self.inbox = Inbox(
@@ -139,10 +141,16 @@ class Collector:
     def _fetcher(self, market: str) -> Fetcher:
         if market in self.readers:
             return self.readers[market].fetcher
-        assert self._session is not None
         plan = plans(self.settings.model_copy(update={"markets": (market,)}))[market]
-        client = RestClient(self._session, plan.endpoints.rest, plan.exchange.limits)
-        return Fetcher(plan.exchange, client, self.inbox)
+        return Fetcher(plan.exchange, self._client(plan), self.inbox)
+
+    def _client(self, plan: Plan) -> RestClient:
+        """One per address, also for markets that share it: what a venue allows, it allows per caller."""
+        assert self._session is not None
+        address, protocol = plan.endpoints.rest, plan.exchange
+        if address not in self._clients:
+            self._clients[address] = RestClient(self._session, address, protocol.limits, protocol.rest_headers)
+        return self._clients[address]
 
     # -- markets ---------------------------------------------------------------------------------------
 
@@ -151,13 +159,13 @@ class Collector:
             for plan in plans(self.settings).values():
                 self._begin(plan)
             self._group.create_task(self._watch())
+            self._group.create_task(keep_house(self.settings, self._engine))
 
     def _begin(self, plan: Plan) -> None:
         assert self._group is not None
-        assert self._session is not None
         reader = MarketReader(
             plan,
-            self._session,
+            self._client(plan),
             self.inbox,
             self._engine,
             self._holes,
