@@ -78,7 +78,9 @@ class Fetcher:
                 if answer != []:
                     fetched.received.append(time.time_ns() // 1000)
                     pending.add(fetched.received[-1], rest_frame(request, body))
-                request = pages.send(answer)
+                asked, request = request, pages.send(answer)
+                if request == asked:
+                    raise RestError(f"the answers lead nowhere after {request.path}", lasting=True)
         except StopIteration:
             return
         except OutOfReachError as error:

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
 from orderflow_streaming import schema
 from orderflow_streaming.connection import Connection
 from orderflow_streaming.exchanges import exchange
@@ -61,7 +59,7 @@ class MarketReader:
     def __init__(
         self,
         plan: Plan,
-        session: aiohttp.ClientSession,
+        client: RestClient,
         inbox: Inbox,
         engine: Engine,
         holes: Holes,
@@ -71,7 +69,7 @@ class MarketReader:
         """``stored`` has everything read so far stored and says whether it did; gaps up to ``refill_max_hours`` are
         asked for again."""
         self.plan = plan
-        self.client = RestClient(session, plan.endpoints.rest, plan.exchange.limits, plan.exchange.rest_headers)
+        self.client = client
         self.polls = Polls(plan.exchange, (), self.client, inbox, interrupted=holes.unanswered)
         self.fetcher = Fetcher(plan.exchange, self.client, inbox)
         self.refill = Refill(self.fetcher, engine, stored, max_hours=refill_max_hours)

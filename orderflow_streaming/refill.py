@@ -173,8 +173,10 @@ class Refill:
 
     async def _fetch(self, stretch: Stretch) -> Fetched:
         gap = stretch.gaps[0]
-        ask = self._fetcher.numbers if stretch.numbered else self._fetcher.span
-        return await ask(gap.stream, gap.identity[0], stretch.start, stretch.end)
+        if not stretch.numbered:
+            return await self._fetcher.span(gap.stream, gap.identity[0], stretch.start, stretch.end)
+        first = await asyncio.to_thread(first_absent, self._engine, gap, stretch.start)
+        return await self._fetcher.numbers(gap.stream, gap.identity[0], first, stretch.end)
 
     def _failed(self, stretch: Stretch, error: RestError) -> Iterator[Settled]:
         """Given up where the venue refuses for good, else asked for again later, also after a restart."""
@@ -212,6 +214,21 @@ def outcome(engine: Engine, gap: Gap, received: Collection[int] | None, missing:
     if found == wanted:
         return Settled(gap, State.FILLED, rows=found)
     return Settled(gap, State.GIVEN_UP, missing or f"the venue gave {found:,} of {wanted:,}", found)
+
+
+def first_absent(engine: Engine, gap: Gap, first: int) -> int:
+    """The first number from ``first`` on that is not stored: there a refill goes on that was cut off."""
+    column = consecutive()[market_of(gap.identity), gap.stream]
+    return _count(
+        engine,
+        "SELECT coalesce(max(number) + 1, $first) FROM (SELECT number, row_number() OVER (ORDER BY number) AS place "
+        f"FROM (SELECT DISTINCT TRY_CAST({column} AS BIGINT) AS number FROM {{stream}} WHERE {{series}} AND {{time}}) "
+        "WHERE number BETWEEN $first AND $last) WHERE number = $first + place - 1",
+        gap.stream,
+        gap.identity,
+        around(gap),
+        {"first": first, "last": gap.last_missing},
+    )
 
 
 def stored_numbers(engine: Engine, gap: Gap, column: str) -> int:

@@ -21,6 +21,7 @@ from orderflow_streaming.journal import Journal
 from orderflow_streaming.market_reader import MarketReader, plans
 from orderflow_streaming.markets import expected_tables
 from orderflow_streaming.rates import Rates
+from orderflow_streaming.rest import RestClient
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.storing import Tally
@@ -28,6 +29,10 @@ from orderflow_streaming.subscription import State
 from orderflow_streaming.writer import Writer
 
 MARKET = "binance_futures"
+
+
+async def _stored() -> bool:
+    return True
 
 
 class Parts:
@@ -40,7 +45,9 @@ class Parts:
         self.inbox = Inbox(journal, synced=self.writer.synced)
         self.settings = Settings(data_dir=folder, symbols=symbols, markets=(MARKET,))
         (plan,) = plans(self.settings).values()
-        self.reader = MarketReader(plan, None, self.inbox, self.engine, Holes(self.writer))  # type: ignore[arg-type]
+        client = RestClient(None, plan.endpoints.rest, plan.exchange.limits)  # type: ignore[arg-type]
+        holes = Holes(self.writer)
+        self.reader = MarketReader(plan, client, self.inbox, self.engine, holes, stored=_stored, refill_max_hours=24)
         self.reader._keep(plan.exchange.sockets(plan.symbols, plan.streams, plan.endpoints))
         self.readers = {MARKET: self.reader}
         for connection in self.reader.connections:

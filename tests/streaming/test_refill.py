@@ -136,6 +136,30 @@ async def test_missing_trades_are_asked_for_by_number_and_stored_once(tmp_path: 
         assert venue.rows("SELECT count(*) FROM ops.quarantine") == [(0,)]
 
 
+async def test_a_refill_that_was_cut_off_goes_on_behind_what_it_stored(tmp_path: Path) -> None:
+    known = {number: NOW_MS - 60_000 + number for number in range(1, 6_000)}
+    async with asking(Past(known), tmp_path) as venue:
+        await venue.store(trade(known[1], 1), trade(known[5_500], 5_500))
+        await venue.fetcher.numbers("trades", "BTCUSDT", 2, 3_001)
+        assert await venue.stored()
+        venue.venue.asked.clear()
+        await filling(venue).round()
+        assert "fromId=3002&" in venue.venue.asked[0]
+        assert len(venue.venue.asked) == 3
+        assert venue.gaps() == [("trades", True, False, 5_498, None)]
+
+
+async def test_answers_that_lead_nowhere_end_the_asking(tmp_path: Path) -> None:
+    class Circular(ShortMemory):
+        histories: ClassVar = {"trades": History("rest/aggTrades[]", _in_circles)}
+
+    async with asking(Past({1: NOW_MS}), tmp_path, Circular()) as venue:
+        with pytest.raises(RestError, match="lead nowhere") as failed:
+            await venue.fetcher.span("trades", "BTCUSDT", 0, NOW_MS * 1000)
+        assert failed.value.lasting
+        assert len(venue.venue.asked) == 1
+
+
 async def test_what_the_venue_does_not_have_keeps_the_gap_open_with_the_count(tmp_path: Path) -> None:
     known = {number: NOW_MS - 60_000 + number for number in range(1, 10) if number not in (4, 5)}
     async with asking(Past(known), tmp_path) as venue:
@@ -239,6 +263,11 @@ async def test_nothing_is_asked_for_where_it_is_turned_off(tmp_path: Path) -> No
 def _latest_only(symbol: str, start_us: int, end_us: int) -> Pages:
     yield Request(f"/fapi/v1/aggTrades?symbol={symbol}&limit=2")
     raise OutOfReachError("the venue gives the last 2 trades only")
+
+
+def _in_circles(symbol: str, start_us: int, end_us: int) -> Pages:
+    while True:
+        yield Request(f"/fapi/v1/aggTrades?symbol={symbol}&limit=2")
 
 
 class ShortMemory(BinanceFutures):
