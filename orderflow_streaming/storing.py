@@ -338,17 +338,20 @@ class Storage:
         for (market, stream), column in self._consecutive.items():
             of_market = np.array([market_of(identity) == market for identity in batch.numbered.identities])
             if stream == batch.stream.name and of_market.any():
-                sequence = batch.rows[column].combine_chunks().cast(pa.int64())
-                rows = of_market[batch.numbered.codes] & sequence.is_valid().to_numpy(zero_copy_only=False)
-                gaps, highest = sequence_gaps(
+                rows = np.flatnonzero(of_market[batch.numbered.codes])
+                sequence = batch.rows[column].take(pa.array(rows)).combine_chunks().cast(pa.int64())
+                there = sequence.is_valid().to_numpy(zero_copy_only=False)
+                rows = rows[there]
+                gaps, found = sequence_gaps(
                     stream,
                     batch.numbered.identities,
                     batch.numbered.codes[rows],
-                    sequence.fill_null(NOTHING_SEEN).to_numpy()[rows],
+                    sequence.fill_null(NOTHING_SEEN).to_numpy()[there],
                     batch.times[rows],
                     batch.known,
                 )
                 stored.gaps += gaps
+                highest = np.maximum(highest, found)
         return highest
 
     # -- beside the streams ----------------------------------------------------------------------------
