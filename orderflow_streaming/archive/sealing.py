@@ -26,7 +26,7 @@ from orderflow_streaming.archive.layout import HOUR
 from orderflow_streaming.archive.manifest import Sealed, Site
 from orderflow_streaming.schema import STREAMS, Stream
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.store.errors import ArchiveError, StoreBusyError
+from orderflow_streaming.store.errors import ArchiveError, InvalidActionError
 from orderflow_streaming.store.place import Place, digest
 
 log = logging.getLogger(__name__)
@@ -42,12 +42,13 @@ _TRIES = 5
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What was done with one hour of one stream: ``sealed``, ``sealed again``, ``dropped``, or nothing because it was
-    ``unchanged`` or ``empty``."""
+    ``unchanged`` or ``empty``, or because it ``failed``."""
 
     stream: str
     hour: datetime
     done: str
     entry: Sealed | None = None
+    why: str = ""
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Outcome:
             "stream": self.stream,
             "hour": self.hour.isoformat(),
             "done": self.done,
+            "why": self.why,
             "rows": entry.rows if entry else 0,
             "bytes": entry.bytes if entry else 0,
             "path": entry.path if entry else None,
@@ -81,13 +83,14 @@ class Sealer:
     def seal(self, stream: str, hour: datetime) -> Outcome:
         """Seal one hour, or seal it again where rows came or changed since.
 
-        Raises ArchiveError where the hour still runs or a file does not hold what it should.
+        Raises InvalidActionError where the hour still runs.
         """
         if hour + HOUR + GRACE > _now():
-            raise ArchiveError(
-                f"the hour of {hour:%Y-%m-%d %H:%M} UTC is not over. Seal it from {GRACE} after its end."
+            minutes = GRACE // timedelta(minutes=1)
+            raise InvalidActionError(
+                f"the hour of {hour:%Y-%m-%d %H:%M} UTC is not over. Seal it {minutes} minutes after its end."
             )
-        return self._tried(lambda: self._seal(STREAMS[stream], hour)[0])
+        return self._tried(lambda: self._seal(STREAMS[stream], hour)[0], stream, hour)
 
     def _seal(self, stream: Stream, hour: datetime) -> tuple[Outcome, Content]:
         """What was done, and the content of the file there is now."""
@@ -182,7 +185,7 @@ class Sealer:
     def drop(self) -> tuple[list[Outcome], list[tuple[str, datetime]]]:
         """Drop the sealed hours older than the retention, merging late rows on the way; and what waits to be sealed.
 
-        Raises ArchiveError where a file does not hold what the database has; then nothing of that hour is dropped.
+        An hour fails, and keeps its rows, where its file does not hold them and cannot be written.
         """
         self._forget_replaced()
         if self.retention is None:
@@ -194,7 +197,7 @@ class Sealer:
             if entry is None:
                 unsealed.append((name, hour))
                 continue
-            outcomes.append(self._tried(partial(self._drop, STREAMS[name], hour)))
+            outcomes.append(self._tried(partial(self._drop, STREAMS[name], hour), name, hour))
         return outcomes, unsealed
 
     def _drop(self, stream: Stream, hour: datetime) -> Outcome:
@@ -300,23 +303,22 @@ class Sealer:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _tried(self, work: Callable[[], Outcome]) -> Outcome:
-        """Do the work, again where rows of the hour changed meanwhile."""
-        started = time.monotonic()
+    def _tried(self, work: Callable[[], Outcome], stream: str, hour: datetime) -> Outcome:
+        """Do the work, again where rows of the hour changed meanwhile; what failed says why."""
+        started, outcome = time.monotonic(), Outcome(stream, hour, "failed", why="rows of the hour keep changing")
         with self._busy:
-            for attempt in range(_TRIES):
+            for _ in range(_TRIES):
                 try:
                     outcome = work()
                     self.tell()
-                    return replace(outcome, seconds=time.monotonic() - started)
-                except duckdb.TransactionException as error:
-                    if attempt == _TRIES - 1:
-                        raise StoreBusyError("rows of the hour keep changing. Seal it later.") from error
-                except OSError as error:
-                    raise ArchiveError(f"the archive {self.place.root} cannot be used: {error}") from error
-                except duckdb.IOException as error:
-                    raise ArchiveError(f"the archive {self.place.root} cannot be used: {_first_line(error)}") from error
-        raise AssertionError("unreachable")
+                    break
+                except duckdb.TransactionException:
+                    continue
+                except (ArchiveError, OSError, duckdb.Error) as error:
+                    outcome = Outcome(stream, hour, "failed", why=_first_line(error))
+                    log.error("%s of %s could not be archived: %s", stream, hour, outcome.why)
+                    break
+        return replace(outcome, seconds=time.monotonic() - started)
 
     def _source(self, entry: Sealed) -> str:
         return layout.read_files(STREAMS[entry.stream].table, [self.place.full(entry.path)])
