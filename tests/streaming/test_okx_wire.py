@@ -16,7 +16,7 @@ from orderflow_streaming.books import Change, LocalBook
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.okx_books import BOOKS, checksum
-from orderflow_streaming.exchanges.protocol import ControlKind
+from orderflow_streaming.exchanges.protocol import Control, ControlKind
 from orderflow_streaming.merging import OutOfSequenceError
 
 pytestmark = pytest.mark.wire
@@ -87,14 +87,14 @@ def test_every_recorded_message_is_read(wire: Path, folder: str) -> None:
 
 
 def test_every_answer_on_a_socket_is_understood(wire: Path) -> None:
-    kinds = {}
+    kinds: dict[ControlKind, list[Control]] = defaultdict(list)
     for path in sorted((wire / "okx_futures" / "control").iterdir()):
         if "client" not in path.name:
             for line in path.read_text().splitlines():
                 control = OKX.control(line.encode())
-                kinds.setdefault(control.kind, []).append((path.name, control))
+                kinds[control.kind].append(control)
     assert set(kinds) == {ControlKind.ACK, ControlKind.REFUSED, ControlKind.ERROR, ControlKind.RATE_LIMITED}
-    refused = [control.topics for _, control in kinds[ControlKind.REFUSED]]
+    refused = [control.topics for control in kinds[ControlKind.REFUSED]]
     assert refused == [("estimated-price:FUTURES",), ("index-tickers:NEAR-USDT-SWAP",)]
 
 
@@ -254,7 +254,8 @@ def books(path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize(("name", "count"), [(INVERSE, 290), (LINEAR, 16)], ids=["2022", "2026"])
 def test_books_replay_without_a_false_gap(wire: Path, name: str, count: int) -> None:
-    feed, made = BOOKS["books"], {}
+    feed = BOOKS["books"]
+    made: dict[str, LocalBook] = {}
     frames = books(wire / "sequences" / name)
     assert len(frames) == count
     for frame in frames:
@@ -264,7 +265,8 @@ def test_books_replay_without_a_false_gap(wire: Path, name: str, count: int) -> 
 
 
 def test_every_checksum_of_the_recording_is_reproduced(wire: Path) -> None:
-    feed, made, same = BOOKS["books"], {}, 0
+    feed, same = BOOKS["books"], 0
+    made: dict[str, LocalBook] = {}
     for frame in books(wire / "sequences" / INVERSE):
         change = feed.decode(frame)
         book = made.setdefault(change.symbol, LocalBook(feed.sequencing))

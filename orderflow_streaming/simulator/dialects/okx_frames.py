@@ -102,11 +102,9 @@ def _best(channel: str, minute: Minute) -> Frames:
 
 
 def _changes(channel: str, minute: Minute) -> Frames:
-    """Every 100 ms what changed; once a minute that nothing did."""
+    """Every 100 ms in which something happened."""
     books, listing = minute.books, minute.listing
     rows = np.flatnonzero(books.last_us[1:] > books.last_us[:-1]) + 1
-    when = books.push_us[rows].tolist() or [minute.start_us + MINUTE_US]
-    keys = (books.last_us[rows] - _SEQUENCE_ORIGIN_US).tolist() or [sequence(int(books.last_us[0]))]
     frames = [
         _book(
             listing,
@@ -118,8 +116,8 @@ def _changes(channel: str, minute: Minute) -> Frames:
             sequence(int(books.last_us[row - 1])),
         )
         for row in rows.tolist()
-    ] or [_book(listing, "update", "", "", books, -1, keys[0])]
-    return Frames(when, frames, keys)
+    ]
+    return Frames(books.push_us[rows].tolist(), frames, (books.last_us[rows] - _SEQUENCE_ORIGIN_US).tolist())
 
 
 def snapshot(listing: Listing, history: History, now_us: int) -> bytes:
