@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from orderflow_streaming import markets
 from orderflow_streaming.backfill_order import Chunk, Order, chunks, text
-from orderflow_streaming.exchanges.paging import HOUR_US
 from orderflow_streaming.fetching import Fetched, Fetcher
 from orderflow_streaming.gaps import settle, unfilled
 from orderflow_streaming.instruments import refresh, stored_symbols
@@ -222,9 +221,7 @@ class Backfill:
     def _write_down(self, fetched: Sequence[tuple[Chunk, Fetched]]) -> list[int]:
         """Rows of ``ops.backfills``; returns the rows stored of each chunk, and beyond it where they came along."""
         counts = [
-            stored_rows(
-                self._engine, chunk.stream, chunk.identity, (chunk.start_us, chunk.end_us + HOUR_US), answer.received
-            )
+            stored_rows(self._engine, chunk.stream, chunk.identity, (chunk.start_us, chunk.end_us), answer.received)
             for chunk, answer in fetched
         ]
         now = datetime.now(UTC).replace(tzinfo=None)

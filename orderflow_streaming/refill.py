@@ -33,6 +33,8 @@ PAUSE_S = 2.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 30.0, 900.0
 SLACK_US = 10_000_000
 """So much before and after a gap is asked for too."""
+LONGEST_SKEW_US = 3_600_000_000
+"""The venue's clock and ours are no further apart."""
 BAR_US = 60_000_000
 """A bar may have been seen in part before the gap, so the one before its start is asked for."""
 CLOSE_US = 600_000_000
@@ -174,7 +176,8 @@ class Refill:
     async def _fetch(self, stretch: Stretch) -> Fetched:
         gap = stretch.gaps[0]
         if not stretch.numbered:
-            return await self._fetcher.span(gap.stream, gap.identity[0], stretch.start, stretch.end)
+            start, end = await asyncio.to_thread(event_times, self._engine, stretch)
+            return await self._fetcher.span(gap.stream, gap.identity[0], start, end)
         first = await asyncio.to_thread(first_absent, self._engine, gap, stretch.start)
         return await self._fetcher.numbers(gap.stream, gap.identity[0], first, stretch.end)
 
@@ -216,10 +219,25 @@ def outcome(engine: Engine, gap: Gap, received: Collection[int] | None, missing:
     return Settled(gap, State.GIVEN_UP, missing or f"the venue gave {found:,} of {wanted:,}", found)
 
 
+def event_times(engine: Engine, stretch: Stretch) -> tuple[int, int]:
+    """The span to ask for by the venue's clock, UTC microseconds: trades from the last one received before the
+    stretch on, up to the first one received after it at least. Other streams as they are."""
+    first, last = stretch.gaps[0], max(stretch.gaps, key=lambda gap: gap.ended_at)
+    if first.stream != "trades" or first.started_at is None:
+        return stretch.start, stretch.end
+    near = "SELECT {what} FROM {{stream}} WHERE {{series}} AND {{time}} AND received_at {side} make_timestamp($at)"
+    span_us = stretch.start - LONGEST_SKEW_US, stretch.end + LONGEST_SKEW_US
+    before = near.format(what="coalesce(epoch_us(max(timestamp)), 0)", side="<=")
+    after = near.format(what="coalesce(epoch_us(min(timestamp)), 0)", side=">=")
+    start = _figure(engine, before, first.stream, first.identity, span_us, {"at": first.started_at})
+    end = _figure(engine, after, first.stream, first.identity, span_us, {"at": last.ended_at})
+    return start or stretch.start, max(stretch.end, end + 1)
+
+
 def first_absent(engine: Engine, gap: Gap, first: int) -> int:
     """The first number from ``first`` on that is not stored: there a refill goes on that was cut off."""
     column = consecutive()[market_of(gap.identity), gap.stream]
-    return _count(
+    return _figure(
         engine,
         "SELECT coalesce(max(number) + 1, $first) FROM (SELECT number, row_number() OVER (ORDER BY number) AS place "
         f"FROM (SELECT DISTINCT TRY_CAST({column} AS BIGINT) AS number FROM {{stream}} WHERE {{series}} AND {{time}}) "
@@ -233,7 +251,7 @@ def first_absent(engine: Engine, gap: Gap, first: int) -> int:
 
 def stored_numbers(engine: Engine, gap: Gap, column: str) -> int:
     """How many of the missing numbers ``column`` has now."""
-    return _count(
+    return _figure(
         engine,
         f"SELECT count(DISTINCT {column}) FROM {{stream}} WHERE {{series}} AND {{time}} "
         f"AND TRY_CAST({column} AS BIGINT) BETWEEN $first AND $last",
@@ -247,19 +265,19 @@ def stored_numbers(engine: Engine, gap: Gap, column: str) -> int:
 def stored_rows(
     engine: Engine, stream: str, identity: Identity, span_us: tuple[int, int], received: Collection[int]
 ) -> int:
-    """Rows of a span that came with the frames of these receive times (UTC microseconds)."""
-    return _count(
+    """Rows about a span that came with the frames of these receive times (UTC microseconds)."""
+    return _figure(
         engine,
         "SELECT count(*) FROM {stream} WHERE {series} AND {time} "
         "AND epoch_us(received_at) IN (SELECT unnest($received))",
         stream,
         identity,
-        span_us,
+        (span_us[0] - LONGEST_SKEW_US, span_us[1] + LONGEST_SKEW_US),
         {"received": list(received)},
     )
 
 
-def _count(
+def _figure(
     engine: Engine,
     sql: str,
     stream: str,

@@ -160,6 +160,34 @@ async def test_answers_that_lead_nowhere_end_the_asking(tmp_path: Path) -> None:
         assert len(venue.venue.asked) == 1
 
 
+class Unnumbered(BinanceFutures):
+    """Asked by time only, as venues whose ids are no numbers."""
+
+    histories: ClassVar = {"trades": History("rest/aggTrades[]", BinanceFutures.histories["trades"].pages)}
+
+
+@pytest.mark.parametrize("skew_ms", [0, -60_000, 60_000])
+async def test_trades_lost_in_a_disconnection_are_asked_for_by_the_venues_clock(tmp_path: Path, skew_ms: int) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    known = {number: now_ms + skew_ms - 40_000 + 100 * number for number in range(400)}
+    async with asking(Past(known), tmp_path, Unnumbered()) as venue:
+        for numbers, received_ms in ((range(100, 150), now_ms - 25_000), (range(250, 260), now_ms - 15_000)):
+            for number in numbers:
+                frame = trade(known[number], number)
+                venue.inbox.pending("binance_futures", "aggTrade").add(received_ms * 1000, frame)
+        await venue.store(gaps=(lost("trades", now_ms - 25_000, now_ms - 15_000),))
+        venue.engine.cursor().execute("DELETE FROM ops.gaps WHERE reason = 'sequence jump'")
+        await filling(venue).round()
+        assert venue.rows(
+            "SELECT count(DISTINCT trade_id), count(*) FROM trades WHERE trade_id::INT BETWEEN 100 AND 259"
+        ) == [(160, 160)]
+        [(_, filled, _, rows, reason)] = venue.gaps()
+        assert (filled, reason) == (True, None)
+        assert rows >= 100
+        [asked] = [path for path in venue.venue.asked if "startTime" in path]
+        assert f"startTime={known[149]}&" in asked
+
+
 async def test_what_the_venue_does_not_have_keeps_the_gap_open_with_the_count(tmp_path: Path) -> None:
     known = {number: NOW_MS - 60_000 + number for number in range(1, 10) if number not in (4, 5)}
     async with asking(Past(known), tmp_path) as venue:
