@@ -46,7 +46,7 @@ TRADE_VALUES = values(BIGINT="ts sequence", VARCHAR="side tradeId", DOUBLE="pric
 
 _IS_MARK = "$/subject = 'mark.index.price'"
 _IS_RATE = "$/subject = 'funding.rate'"
-# With period 0 the rate is that of the settlement after the next; older messages have none.
+# With period 0 the rate is one that the running interval does not charge; older messages have no period.
 _IS_RUNNING = "coalesce($period, 1) = 1"
 _RATE = {"timestamp": milliseconds("$timestamp"), "funding_rate": "$fundingRate"}
 
