@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from orderflow_streaming import settings as configuration
@@ -73,7 +74,9 @@ class Actions:
         """Everything there is to say, as plain JSON values; may be asked from any thread."""
         collector = self._started()
         assert self._alerting is not None
-        return collector.health.status() | {"alerts": self._alerting.figures()} | dict(self._place)
+        alerts = self._alerting.figures()
+        status = collector.health.status() | {"pending_alerts": alerts["pending"], "alerts": alerts}
+        return status | dict(self._place)
 
     def _started(self) -> Collector:
         if self._collector is None:
@@ -83,7 +86,10 @@ class Actions:
     def on_loop(self, work: Coroutine[Any, Any, T], timeout_s: float = CHANGE_TIMEOUT_S) -> T:
         """Run ``work`` on the collector's loop and wait for it; raises TimeoutError."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+        except CancelledError as error:
+            raise StoreUnavailableError("the daemon is stopping; it did not come to that.") from error
 
     # -- changing --------------------------------------------------------------------------------------
 

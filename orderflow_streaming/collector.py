@@ -111,6 +111,8 @@ class Collector:
         :class:`~orderflow_streaming.store.errors.StoreUnavailableError` where rows of streams that end cannot be
         stored now; then nothing was changed.
         """
+        if self._group is None:
+            raise StoreUnavailableError("the daemon is starting. Try again in a moment.")
         async with self._changing:
             wanted = plans(settings)
             before = {stream for plan in plans(self.settings).values() for stream in plan.streams}

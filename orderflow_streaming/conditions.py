@@ -104,10 +104,11 @@ def _reading(figures: Figures) -> Iterator[Condition]:
 
 
 def _socket(socket: Figures) -> Iterator[Condition]:
-    if not socket["connected"]:
+    """A socket that is opened for the first time is none yet."""
+    if not socket["connected"] and (socket["connections"] or socket["last_error"]):
         level = Level.HIGH if socket["failures"] >= CONSECUTIVE_FAILURES else Level.MEDIUM
         name = f"{socket['market']} {socket['socket']}"
-        message = f"{name}: not connected ({socket['last_error'] or 'connecting'})"
+        message = f"{name}: not connected ({socket['last_error'] or 'opening again'})"
         yield Condition(f"socket down {name}", level, socket["market"], message)
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from orderflow_streaming import collector, daemon
 from orderflow_streaming.cli import main
-from orderflow_streaming.markets import MARKETS, expected_tables
+from orderflow_streaming.markets import expected_tables
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store import StoreAuthError, connect
 from orderflow_streaming.store.endpoint import database_path
@@ -187,7 +187,6 @@ def test_a_taken_port_is_exit_2_and_says_which(tmp_path: Path) -> None:
     [
         (["--symbols", "BTCUSD"], "Did you mean 'BTCUSDT'?"),
         (["--markets", "binance_future"], "Did you mean 'binance_futures'?"),
-        (["--markets", "okx_futures"], "has no protocol yet"),
         (["--streams", "trade"], "Did you mean 'trades'?"),
         (["--flush-interval", "0"], "flush_interval_seconds"),
         (["--config", "missing.json"], "does not exist"),
@@ -198,8 +197,6 @@ def test_a_taken_port_is_exit_2_and_says_which(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_used_is_exit_2_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
-    if arguments == ["--markets", "okx_futures"] and "okx_futures" not in MARKETS:
-        pytest.skip("the market is gone")
     monkeypatch.chdir(tmp_path)
     Path("broken.json").write_text("{")
     Path("unknown.json").write_text('{"symbol": []}')

@@ -101,6 +101,14 @@ def test_a_lost_connection_and_topics_without_data_are_issues(parts: Parts) -> N
     assert status["tables"]["refused"] == ["btcusdt_binance_futures_liquidations"]
 
 
+def test_a_socket_that_is_opened_for_the_first_time_is_no_issue(parts: Parts) -> None:
+    public, _ = parts.reader.connections
+    public.connected = False
+    assert parts.issues == []
+    public.sessions = 1
+    assert parts.issues == ["binance_futures public: not connected (opening again)"]
+
+
 def test_many_refused_topics_are_one_condition(tmp_path: Path) -> None:
     parts = Parts(tmp_path, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"))
     for connection in parts.reader.connections:
@@ -197,7 +205,7 @@ def test_failing_flushes_dropped_frames_waiting_readers_and_a_full_disk_are_issu
 def test_a_broken_store_and_a_nearly_full_disk_are_critical_and_come_first(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts.reader.connections[0].connected = False
+    parts.reader.connections[0].connected, parts.reader.connections[0].last_error = False, "reset by peer"
     assert parts.health.status()["status"] == "DEGRADED"
     parts.writer.broken = RuntimeError("invalidated")
     assert parts.issues[0] == "the store is broken: invalidated"
