@@ -63,17 +63,19 @@ class FieldMerger(Merger):
         self._state: dict[str, Any] = {}
 
     def absorb(self, frame: bytes, received_us: int) -> bytes | None:
-        message = self._decode(frame)
+        try:
+            message = self._decode(frame)
+        except ValueError:
+            self.reset()
+            raise
         if message.is_snapshot:
-            fresh = list(message.values)
-            self._state = dict(message.values)
+            self.reset()
         elif self.waiting:
             return None
-        else:
-            fresh = [name for name, value in message.values.items() if self._state.get(name) != value]
-            self._state.update(message.values)
-            if not fresh:
-                return None
+        fresh = [name for name, value in message.values.items() if self._state.get(name) != value]
+        self._state.update(message.values)
+        if not fresh:
+            return None
         return msgspec.json.encode(
             {"fields": self._topic, "E": message.event_ms, "fresh": f",{','.join(fresh)},", "data": self._state}
         )

@@ -177,8 +177,9 @@ class Bybit(Exchange):
         return [(channel, frame if enveloped else rest_frame(url, frame))] if channel else []
 
     def refusal(self, answer: Any) -> str:
-        code = answer.get("retCode") if isinstance(answer, dict) else None
-        return "" if code == 0 else f"{code}: {answer.get('retMsg') if isinstance(answer, dict) else answer!r:.60}"
+        if not isinstance(answer, dict):
+            return f"an answer is an object, not {answer!r:.40}"
+        return "" if answer.get("retCode") == 0 else f"{answer.get('retCode')}: {answer.get('retMsg')}"
 
     def instrument_paths(self) -> tuple[str, ...]:
         return tuple(f"{ROOT}instruments-info?category={self.category}&symbol={symbol}" for symbol in markets.SYMBOLS)
