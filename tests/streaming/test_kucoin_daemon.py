@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.rest import RestClient
 from orderflow_streaming.session import UNPLACED
 from orderflow_streaming.simulator.dialects.kucoin_frames import TRADE_STEP
+from orderflow_streaming.simulator.dialects.kucoin_spot import KucoinSpot
 from orderflow_streaming.subscription import State
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.test_simulator_server import Venue
@@ -97,6 +99,7 @@ def test_faults_are_noticed_counted_and_survived(simulation: Simulation, collect
     wait_for(lambda: len(played("duplicate", quotes)) == 5 and len(played("malformed", trades)) == 2)
     wait_for(lambda: len(played("skip", "/market/match:BTC-USDT")) == 3)
     wait_for(lambda: collecting.count("ops.quarantine") == 4, what="four frames in quarantine")
+    simulation.fault(fault="stall", seconds=0.5, market=SPOT)
     before = {market: part["reconnects"] for market, part in sockets(collecting).items()}
     simulation.fault(fault="drop")
     wait_for(
@@ -135,6 +138,27 @@ def test_the_simulator_lets_no_socket_in_without_its_token(simulation: Simulatio
 
     assert handshake("") == 401
     assert handshake("1.abc") == 401
+
+
+async def test_a_client_that_does_not_ping_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KucoinSpot, "pong_seconds", 0.6)
+    venue = exchange(SPOT)
+    assert venue.heartbeat.payload is not None
+    async with simulating(markets=(SPOT,), symbols=SYMBOLS) as world, aiohttp.ClientSession() as session:
+        endpoints = venue.simulated(world.http)
+        (socket,) = venue.sockets(["BTCUSDT"], ["trades"], endpoints)
+        async with session.post(f"{endpoints.rest}/api/v1/bullet-public") as answer:
+            address = venue.address(socket, await answer.json())
+        async with session.ws_connect(address.url) as silent, session.ws_connect(address.url) as pinging:
+            assert (await silent.receive_json())["type"] == "welcome"
+            async with asyncio.timeout(10):
+                while not silent.closed:
+                    await pinging.send_bytes(venue.heartbeat.payload())
+                    with suppress(TimeoutError):
+                        await silent.receive(timeout=0.1)
+            assert not pinging.closed
+            kinds = {(await pinging.receive_json(timeout=1))["type"] for _ in range(3)}
+            assert kinds == {"welcome", "pong"}
 
 
 async def alone(world: Venue) -> bool:
