@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from orderflow_streaming.simulator.dialects import okx_frames, okx_rest
+from orderflow_streaming.simulator.dialects import okx_frames, okx_rest, okx_states
 from orderflow_streaming.simulator.dialects.dialect import Answer, Dialect, Frames, RestAnswer, RestCall
 from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.records import Minute
@@ -88,7 +88,7 @@ class OkxFutures(Dialect):
             return [okx_frames.snapshot(listing, past, now_us)]
         if channel == _LIQUIDATIONS:
             return okx_frames.recent_liquidations(past.minute(now_us), now_us)
-        return [okx_frames.present(channel, listing, past, now_us)] if channel in okx_frames.STATES else []
+        return [okx_frames.present(channel, listing, past, now_us)] if channel in okx_states.STATES else []
 
     def answer(self, message: bytes, subscribed: Sequence[str], refused: Sequence[str]) -> Answer:
         if message == b"ping":
@@ -143,7 +143,7 @@ def _topic(channel: str, listing: Listing) -> str:
 
 
 def _instrument(channel: str, listing: Listing) -> str:
-    return okx_frames.index_name(listing) if channel == "index-tickers" else listing.venue_symbol
+    return okx_states.index_name(listing) if channel == "index-tickers" else listing.venue_symbol
 
 
 def _no_such(argument: Any) -> dict[str, str]:

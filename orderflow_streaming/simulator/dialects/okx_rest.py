@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from orderflow_streaming.simulator.dialects import okx_frames as frames
+from orderflow_streaming.simulator.dialects import okx_frames, okx_states
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.history import INTEREST_PERIOD_US, History
 from orderflow_streaming.simulator.latent import MINUTE_US
@@ -110,7 +110,7 @@ def _instruments(request: Request) -> Sequence[Any]:
 
 
 def _instrument(listing: Listing) -> Mapping[str, Any]:
-    family = frames.index_name(listing)
+    family = okx_states.index_name(listing)
     lot = decimal(1, listing.lot_places)
     return {
         "alias": "",
@@ -159,16 +159,16 @@ def _state(channel: str) -> Callable[[Request], Sequence[Any]]:
         for listing in request.asked():
             history = request.history(listing)
             state = history.second(request.now_us)
-            rows.append(frames.STATES[channel](listing, history.minute(request.now_us), state))
+            rows.append(okx_states.STATES[channel](listing, history.minute(request.now_us), state))
         return rows
 
     return answered
 
 
 def _index_tickers(request: Request) -> Sequence[Any]:
-    listing = request.listing(frames.index_name)
+    listing = request.listing(okx_states.index_name)
     history = request.history(listing)
-    return [frames.index_ticker(listing, history.minute(request.now_us), history.second(request.now_us))]
+    return [okx_states.index_ticker(listing, history.minute(request.now_us), history.second(request.now_us))]
 
 
 def _tickers(request: Request) -> Sequence[Any]:
@@ -176,7 +176,7 @@ def _tickers(request: Request) -> Sequence[Any]:
     for listing in request.asked():
         history = request.history(listing)
         minute, sums = history.minute(request.now_us), history.window(request.now_us)
-        rows.append(frames.ticker(listing, minute, sums, request.now_us))
+        rows.append(okx_states.ticker(listing, minute, sums, request.now_us))
     return rows
 
 
@@ -184,8 +184,8 @@ def _books(request: Request) -> Sequence[Any]:
     listing = request.listing()
     books = request.history(listing).minute(request.now_us).books
     row = int(np.searchsorted(books.push_us, request.now_us, side="right")) - 1
-    asks, bids = frames.sides(listing, books, row, min(400, request.number("sz", 1)))
-    when_ms, last = int(books.push_us[row]) // 1_000, frames.sequence(int(books.last_us[row]))
+    asks, bids = okx_frames.sides(listing, books, row, min(400, request.number("sz", 1)))
+    when_ms, last = int(books.push_us[row]) // 1_000, okx_frames.sequence(int(books.last_us[row]))
     return [msgspec.Raw(f'{{"asks":[{asks}],"bids":[{bids}],"ts":"{when_ms}","seqId":{last}}}'.encode())]
 
 
@@ -194,7 +194,7 @@ def _candles(request: Request) -> Sequence[Any]:
     if request.query.get("bar", "1m") != "1m":
         raise RefusedError("51000", "Parameter bar error")
     rows = (
-        (past.start_us // 1_000, frames.bar(past, listing, closed=past.start_us + MINUTE_US <= request.now_us))
+        (past.start_us // 1_000, okx_states.bar(past, listing, closed=past.start_us + MINUTE_US <= request.now_us))
         for past in request.history(listing).candles(request.now_us)
     )
     return request.page(rows, 300)
@@ -267,7 +267,11 @@ def _interest_history(request: Request) -> Sequence[Any]:
     for past in request.history(listing).interests(request.now_us):
         begin_ms = (past.when_us - INTEREST_PERIOD_US) // 1_000
         base = past.lots * listing.lot * listing.contract_size
-        amounts = [decimal(past.lots, listing.lot_places), frames.coins(past.lots, listing), f"{base * past.mark:.8f}"]
+        amounts = [
+            decimal(past.lots, listing.lot_places),
+            okx_states.coins(past.lots, listing),
+            f"{base * past.mark:.8f}",
+        ]
         rows.append((begin_ms, [str(begin_ms), *amounts]))
     return request.page(rows, 100, inclusive=True)
 
