@@ -6,10 +6,10 @@ takes it away.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from heapq import nlargest, nsmallest
 from math import inf
 from typing import Any, NamedTuple
 
@@ -74,6 +74,31 @@ class BookFeed:
     """A frame of that channel."""
 
 
+class Side(dict[float, Level]):
+    """Levels of one side by price. Change it with :meth:`take` alone."""
+
+    __slots__ = ("prices",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prices: list[float] = []
+        """Ascending."""
+
+    def take(self, levels: Sequence[Level]) -> None:
+        """Put each level at its price, or take it away; raises ValueError for one that is none."""
+        prices = self.prices
+        for level in levels:
+            price, size = float(level[0]), float(level[1])
+            if not (0 < price < inf and 0 <= size < inf):
+                raise ValueError(f"{level[:2]} is no price and size")
+            if size:
+                if price not in self:
+                    insort(prices, price)
+                self[price] = level
+            elif price in self:
+                del self[price], prices[bisect_left(prices, price)]
+
+
 class LocalBook:
     """Both sides of one instrument, by price. Empty, and ``ready`` false, until a snapshot."""
 
@@ -81,14 +106,13 @@ class LocalBook:
 
     def __init__(self, sequencing: Sequencing) -> None:
         self.sequencing = sequencing
-        self.bids: dict[float, Level] = {}
-        self.asks: dict[float, Level] = {}
+        self.bids, self.asks = Side(), Side()
         self.symbol, self.event_ms, self.last = "", 0, 0
         self.ready = self._joining = False
         self._buffered: deque[Change] = deque(maxlen=BUFFERED_CHANGES)
 
     def reset(self) -> None:
-        self.bids, self.asks = {}, {}
+        self.bids, self.asks = Side(), Side()
         self.ready = self._joining = False
         self._buffered.clear()
 
@@ -126,16 +150,17 @@ class LocalBook:
         return True
 
     def _take(self, change: Change) -> None:
-        _put(self.bids, change.bids)
-        _put(self.asks, change.asks)
+        self.bids.take(change.bids)
+        self.asks.take(change.asks)
         self.symbol, self.event_ms, self.last = change.symbol, change.event_ms, change.last
         sequencing = self.sequencing
         if sequencing.checksum is not None and change.checksum is not None:
             found = sequencing.checksum(self)
             if found != change.checksum:
                 raise self._broken(f"{change.symbol}: checksum {found} instead of {change.checksum} at {change.last}")
-        if self.bids and self.asks and max(self.bids) >= min(self.asks):
-            raise self._broken(f"{change.symbol}: the best bid {max(self.bids)} is not below the best ask")
+        bids, asks = self.bids.prices, self.asks.prices
+        if bids and asks and bids[-1] >= asks[0]:
+            raise self._broken(f"{change.symbol}: the best bid {bids[-1]} is not below the best ask")
 
     def _broken(self, reason: str) -> OutOfSequenceError:
         self.reset()
@@ -143,10 +168,8 @@ class LocalBook:
 
     def top(self, depth: int) -> tuple[list[Level], list[Level]]:
         """The best ``depth`` bids and asks, best first."""
-        return (
-            [self.bids[price] for price in nlargest(depth, self.bids)],
-            [self.asks[price] for price in nsmallest(depth, self.asks)],
-        )
+        bids, asks = self.bids, self.asks
+        return [bids[price] for price in bids.prices[: -depth - 1 : -1]], [asks[price] for price in asks.prices[:depth]]
 
 
 class BookMerger(Merger):
@@ -212,17 +235,6 @@ class BookMerger(Merger):
         bids, asks = ([level[:2] for level in side] for side in book.top(self._depth))
         data = {"s": book.symbol, "E": book.event_ms, "u": book.last, "b": bids, "a": asks}
         return msgspec.json.encode({"book": self._topic, "data": data})
-
-
-def _put(side: dict[float, Level], levels: Sequence[Level]) -> None:
-    for level in levels:
-        price, size = float(level[0]), float(level[1])
-        if not (0 < price < inf and 0 <= size < inf):
-            raise ValueError(f"{level[:2]} is no price and size")
-        if size:
-            side[price] = level
-        else:
-            side.pop(price, None)
 
 
 def _range(change: Change) -> str:
