@@ -204,7 +204,8 @@ def frames(wire: Path, market: str) -> list[bytes]:
 def test_books_replay_without_a_false_gap(wire: Path, market: str) -> None:
     recorded = frames(wire, market)
     feed = exchange(market).books["orderbook"]
-    book, plain = LocalBook(feed.sequencing), ({}, {})
+    book = LocalBook(feed.sequencing)
+    plain: tuple[dict[float, float], dict[float, float]] = ({}, {})
     for frame in recorded:
         book.apply(feed.decode(frame))
         data = json.loads(frame)["data"]
@@ -247,6 +248,6 @@ def test_merged_rows_are_the_book_of_the_same_id(wire: Path, market: str) -> Non
     ]
     assert len(merged) > len(states) // 2
     for row in merged:
-        for side, levels in zip(("bid", "ask"), states[row["source_seq"]], strict=True):
-            shown = [(row[f"{side}_{level}_price"], row[f"{side}_{level}_qty"]) for level in range(1, 11)]
+        for name, levels in zip(("bid", "ask"), states[row["source_seq"]], strict=True):
+            shown = [(row[f"{name}_{level}_price"], row[f"{name}_{level}_qty"]) for level in range(1, 11)]
             assert shown == levels

@@ -252,7 +252,7 @@ def ticker(topic: str, history: History, now_us: int, *, spot: bool) -> bytes:
     if spot:
         fields = spot_fields(minute, pushed_us)
     else:
-        fields = linear_fields(minute, pushed_us, history.second(pushed_us)) | lasting_fields(minute, history, now_us)
+        fields = lasting_fields(minute, history, now_us) | linear_fields(minute, pushed_us, history.second(pushed_us))
     return _ticker(topic, "snapshot", minute.listing, fields, now_us, spot=spot)
 
 

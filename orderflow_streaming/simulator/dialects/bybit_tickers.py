@@ -106,10 +106,11 @@ def linear_fields(minute: Minute, when_us: int, state: SecondState | None) -> di
 
 
 def lasting_fields(minute: Minute, history: History, now_us: int) -> dict[str, str]:
-    """Fields that seldom change; the price an hour ago, or the first one after the market began."""
-    listing = minute.listing
+    """Fields that seldom change or are known from earlier minutes; the price an hour ago, or the first."""
+    listing, trades = minute.listing, history.trades(minute.start_us)
     ago = history.candles(now_us)[-_HOUR - 1 :][0].open
     return {
+        "tickDirection": directions(trades, int(trades.tick[0]))[-1] if len(trades) else "ZeroPlusTick",
         "prevPrice1h": decimal(ago * listing.tick_units, listing.price_places),
         "fundingIntervalHour": str(listing.funding_hours),
         "fundingCap": f"{CAP:g}",
