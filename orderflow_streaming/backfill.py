@@ -32,13 +32,15 @@ log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 50
 SECONDS_AT_ONCE = 5.0
 """Chunks are stored together until there are so many frames or so much time has passed."""
+MOST_REMARKS = 5
 FAILURES_IN_A_ROW = 3
 """After these a market is left alone."""
 
 
 @dataclass(slots=True)
 class Part:
-    """How far one stream of one market is; ``remarks`` say what the venue does not offer, or why it failed."""
+    """How far one stream of one market is; the first ``remarks`` say what the venue does not offer, or why
+    it failed."""
 
     market: str
     stream: str
@@ -52,7 +54,7 @@ class Part:
     remarks: list[str] = field(default_factory=list)
 
     def remark(self, text: str) -> None:
-        if text not in self.remarks:
+        if text not in self.remarks and len(self.remarks) < MOST_REMARKS:
             self.remarks.append(text)
 
 

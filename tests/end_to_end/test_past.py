@@ -14,6 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from orderflow_streaming.exchanges import PROTOCOLS, exchange
+from orderflow_streaming.store import StoreError
 from orderflow_streaming.store.endpoint import database_path
 from tests.streaming.processes import Daemon, Process, Simulation, orderflow, running, wait_for
 
@@ -186,6 +188,71 @@ def test_the_running_daemon_fills_the_past_beside_its_work(tmp_path: Path, yeste
         assert stored["n"] >= 120
         lag = next(stream for stream in daemon.status()["streams"] if stream["stream"] == "trades")["lag_ms_p99"]
         assert lag < 60_000
-        busy = orderflow("backfill", *times, "--streams", "ticker_24h", "--data-dir", daemon.data_dir)
-        assert busy.returncode == 2
-        assert "no venue gives ticker_24h again" in busy.stderr
+        refused = orderflow("backfill", *times, "--streams", "ticker_24h", "--data-dir", daemon.data_dir)
+        assert refused.returncode == 2
+        assert "no venue gives ticker_24h again" in refused.stderr
+
+
+@pytest.mark.slow
+def test_one_backfill_runs_at_a_time_and_can_be_stopped_and_resumed(tmp_path: Path, yesterday: Simulation) -> None:
+    arguments = (*backfill_arguments(tmp_path, yesterday, span()), "--streams", "candles")
+    with running(Daemon(tmp_path, yesterday, *COLLECT)) as daemon:
+        wait_for(lambda: daemon.count("trades") > 0, what="live rows")
+        yesterday.fault(fault="rate_limit", seconds=8)
+        with running(Process(tmp_path / "backfill.log", *arguments, "--json")) as first:
+
+            def state() -> str | None:
+                try:
+                    with daemon.store() as store:
+                        return str(store.action("backfill_status")["state"])
+                except StoreError:
+                    return None
+
+            wait_for(lambda: state() == "running", what="the backfill")
+            second = orderflow(*arguments)
+            assert (second.returncode, second.stderr.count("\n")) == (1, 1), second.stderr
+            assert "a backfill runs already" in second.stderr
+            stopped = orderflow("backfill", "--stop", "--json", "--data-dir", daemon.data_dir)
+            assert json.loads(stopped.stdout)["state"] == "stopped"
+            assert first.wait() == 0
+        resumed = json.loads(orderflow(*arguments, "--json", timeout_s=120).stdout)
+        assert (resumed["state"], resumed["failed"]) == ("done", 0)
+        assert daemon.end() == 0
+        assert "Traceback" not in daemon.output
+
+
+# -- all markets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_every_market_has_again_what_its_venue_gives_again(tmp_path: Path) -> None:
+    given_again = {name: set(exchange(name).histories) for name in PROTOCOLS}
+    markets = [part for name in PROTOCOLS for part in ("--market", name)]
+    collected = ("--symbols", "BTCUSDT", "--markets", ",".join(PROTOCOLS))
+    with (
+        running(Simulation(tmp_path, "--symbols", "BTCUSDT", "--activity", 2, *markets)) as simulation,
+        running(Daemon(tmp_path, simulation, *collected)) as daemon,
+    ):
+        distinct = "SELECT count(DISTINCT (exchange, market_type)) AS n FROM"
+        wait_for(lambda: ask(daemon, f"{distinct} trades")[0]["n"] == len(PROTOCOLS), 60, "trades of every market")
+        wait_for(lambda: ask(daemon, f"{distinct} candles")[0]["n"] == len(PROTOCOLS), 60, "candles of every market")
+        simulation.fault(fault="drop")
+        gaps = "ops.gaps WHERE stream = 'candles' AND filled_at IS NOT NULL"
+        wait_for(
+            lambda: ask(daemon, f"{distinct} {gaps}")[0]["n"] == len(PROTOCOLS), 90, "a filled gap of every market"
+        )
+        pending = "ops.gaps WHERE filled_at IS NULL AND given_up_at IS NULL"
+        wait_for(lambda: daemon.count(pending) == 0, 60, "all gaps settled")
+        for gap in ask(daemon, "SELECT * FROM ops.gaps"):
+            offered = gap["stream"] in given_again[f"{gap['exchange']}_{gap['market_type']}"]
+            assert offered or "does not give" in gap["fill_reason"], gap
+            assert gap["filled_at"] or not offered or gap["stream"] == "trades", gap
+        twice = "SELECT exchange, trade_id FROM trades GROUP BY exchange, market_type, trade_id HAVING count(*) > 1"
+        assert ask(daemon, twice) == []
+        numbered = "exchange IN ('binance', 'okx', 'gateio')"
+        whole = WHOLE.replace("symbol, count", "exchange, market_type, count").replace(
+            "GROUP BY symbol", f"WHERE {numbered} GROUP BY exchange, market_type"
+        )
+        for row in ask(daemon, whole):
+            assert row["stored"] == row["different"] == row["wanted"], row
+        assert ask(daemon, "SELECT market, topic, reason FROM ops.quarantine") == []
