@@ -17,7 +17,7 @@ from aiohttp import web
 
 from orderflow_streaming import rest
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.protocol import Poll, decoded
+from orderflow_streaming.exchanges.protocol import Poll, Request, decoded
 from orderflow_streaming.inbox import Inbox
 from orderflow_streaming.instruments import refresh, stored_symbols
 from orderflow_streaming.journal import Journal
@@ -38,6 +38,7 @@ class Rest:
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, str]] = []
+        self.posted: list[tuple[str, str, bytes]] = []
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body = b"{}"
@@ -46,6 +47,7 @@ class Rest:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((time.monotonic(), request.path_qs))
+        self.posted.append((request.method, request.content_type, await request.read()))
         await asyncio.sleep(self.delay_s)
         return web.Response(status=self.status, headers=self.headers, body=self.bodies.get(request.path, self.body))
 
@@ -53,7 +55,7 @@ class Rest:
 @asynccontextmanager
 async def served(venue: Rest, limits: object = LIMITS) -> AsyncIterator[RestClient]:
     application = web.Application()
-    application.router.add_get("/{path:.*}", venue.answer)
+    application.router.add_route("*", "/{path:.*}", venue.answer)
     runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -133,6 +135,66 @@ async def test_half_of_the_weight_is_used_at_most(monkeypatch: pytest.MonkeyPatc
     times = [at for at, _ in venue.asked]
     assert times[1] - times[0] < 0.2
     assert times[2] - times[0] >= 0.35
+
+
+async def test_requests_that_can_wait_leave_room_for_those_that_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "_MINUTE_S", 0.5)
+    venue = Rest()
+    async with served(venue, replace(LIMITS, rest_weight_per_min=20)) as client:
+        for _ in range(4):
+            await client.ask(Request("/history", weight=2), patient=True)
+        waiting = asyncio.create_task(client.ask(Request("/history", weight=2), patient=True))
+        await client.get("/poll", weight=2)
+        await waiting
+    times = [at for at, _ in venue.asked]
+    assert [path for _, path in venue.asked[4:]] == ["/poll", "/history"]
+    assert times[4] - times[0] < 0.4 <= times[5] - times[0]
+
+
+async def test_a_body_is_posted_as_json() -> None:
+    venue = Rest()
+    async with served(venue) as client:
+        await client.ask(Request("/info", b'{"type":"meta"}'))
+        await client.get("/plain")
+    assert venue.posted == [("POST", "application/json", b'{"type":"meta"}'), ("GET", "application/octet-stream", b"")]
+
+
+@pytest.mark.parametrize(("status", "lasting"), [(400, True), (404, True), (403, False), (429, False), (500, False)])
+async def test_an_error_says_whether_asking_again_can_help(status: int, lasting: bool) -> None:
+    venue = Rest()
+    venue.status = status
+    async with served(venue) as client:
+        with pytest.raises(RestError) as failed:
+            await client.get("/")
+    assert failed.value.lasting is lasting
+
+
+async def test_polls_that_fail_for_a_while_leave_a_hole_and_short_failures_do_not(tmp_path: Path) -> None:
+    venue, holes = Rest(), list[tuple[str, int, int]]()
+    venue.body = b'{"openInterest":"1.5","symbol":"S0","time":1}'
+    async with served(venue) as client:
+        inbox = Inbox(Journal(tmp_path))
+        poll = Poll("rest/openInterest", "S0", "/oi", 0.1)
+        polls = Polls(BINANCE, (poll,), client, inbox, interrupted=lambda _, polled, *hole: holes.append(
+            (polled.poll.symbol, *hole)))  # fmt: skip
+        task = asyncio.create_task(polls.run())
+        (polled,) = polls.polled
+        await until(lambda: polled.messages >= 2)
+        venue.status = 500
+        await until(lambda: polled.failures == 1)
+        venue.status = 200
+        await until(lambda: not polled.failures)
+        assert holes == []
+        lost, venue.status = polled.last_us, 500
+        await until(lambda: polled.failures == 5)
+        venue.status = 200
+        await until(lambda: holes)
+        task.cancel()
+        await asyncio.wait({task})
+        inbox.close()
+    [(symbol, lost_us, back_us)] = holes
+    assert symbol == "S0"
+    assert lost <= lost_us < back_us - 300_000
 
 
 async def test_weight_used_by_others_is_heeded() -> None:
