@@ -52,6 +52,11 @@ def trade_id(number: int) -> int:
     return number * _TRADE_STEP % _TRADE_IDS
 
 
+def trade_number(identity: int) -> int:
+    """What :func:`trade_id` was made of."""
+    return identity * pow(_TRADE_STEP, -1, _TRADE_IDS) % _TRADE_IDS
+
+
 def pushed(channel: str, data: Any) -> bytes:
     """A message of the socket."""
     return msgspec.json.encode({"channel": channel, "data": data})
