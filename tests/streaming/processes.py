@@ -35,13 +35,13 @@ def orderflow(
     )
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "the condition") -> Any:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 60.0, what: str = "the condition") -> Any:
     """The first true value of ``condition()``."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"{what} did not come true within {timeout_s:g} s")
 
 

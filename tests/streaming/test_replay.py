@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.venue import quote
 
 MARKET = "binance_futures"
+MERGED = "okx_futures"
+"""Its books come as changes, and its sizes in contracts."""
 
 
 def rows(data_dir: Path) -> dict[str, list[tuple]]:
@@ -63,7 +66,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     with (
         running(Simulation(folder, "--symbols", "BTCUSDT,ETHUSDT", "--activity", 15)) as simulation,
-        running(Daemon(folder, simulation, "--symbols", "BTCUSDT,ETHUSDT")) as daemon,
+        running(
+            Daemon(folder, simulation, "--symbols", "BTCUSDT,ETHUSDT", "--markets", f"{MARKET},{MERGED}")
+        ) as daemon,
     ):
         wait_for(lambda: daemon.count("trades") > 5, what="stored trades")
         said = done("record", "--keep", 5, "--data-dir", daemon.data_dir)
@@ -72,6 +77,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wait_for(lambda: daemon.count("ops.quarantine") == 2, what="rejected frames")
         before = daemon.count("trades")
         wait_for(lambda: daemon.count("trades") > before + 50, what="more trades")
+        wait_for(lambda: daemon.count("btcusdt_okx_futures_orderbooks") > 10, what="merged books")
         assert daemon.end() == 0
     return daemon.data_dir
 
@@ -79,6 +85,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_replayed_journal_makes_the_rows_that_were_stored_and_again_adds_none(recorded: Path, tmp_path: Path) -> None:
     said = done("replay", recorded, "--data-dir", tmp_path / "again")
     assert f"  {MARKET}     trades " in said
+    assert f"  {MERGED}         orderbooks " in said
     original, again = rows(recorded), rows(tmp_path / "again")
     first_recorded = min(received for received, *_ in again["quarantine"])
     for name in STREAMS:
@@ -93,9 +100,10 @@ def test_a_replayed_journal_makes_the_rows_that_were_stored_and_again_adds_none(
 
 def test_the_recording_is_told_and_survives_the_next_start(recorded: Path) -> None:
     told = json.loads(done("record", "--json", "--data-dir", recorded))
-    assert (told["keep_hours"], told["markets"], told["segments"] >= 1, told["bytes"] > 0) == (5, [MARKET], True, True)
+    assert (told["keep_hours"], told["markets"]) == (5, [MARKET, MERGED])
+    assert (told["segments"] >= 1, told["bytes"] > 0) == (True, True)
     assert told["first"] < told["last"]
-    assert f"markets   {MARKET}" in done("record", "--data-dir", recorded)
+    assert f"markets   {MARKET}, {MERGED}" in done("record", "--data-dir", recorded)
     assert run("record", "--keep", "never", "--data-dir", recorded).exit_code == 2
 
 
@@ -104,25 +112,33 @@ def test_a_stretch_of_a_recording_can_be_replayed(recorded: Path, tmp_path: Path
     first, last = (datetime.fromisoformat(told[end]) for end in ("first", "last"))
     middle = (first + (last - first) / 2).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     done("replay", recorded, "--data-dir", tmp_path / "early", "--to", middle)
-    said = done("replay", recorded, "--data-dir", tmp_path / "late", "--from", middle, "--markets", MARKET)
+    said = done("replay", recorded, "--data-dir", tmp_path / "late", "--from", middle)
     assert "left out" in said
     done("replay", recorded, "--data-dir", tmp_path / "whole")
     early, late, whole = (rows(tmp_path / name) for name in ("early", "late", "whole"))
     assert early["trades"]
     assert sorted(early["trades"] + late["trades"]) == whole["trades"]
+    said = done("replay", recorded, "--data-dir", tmp_path / "one", "--markets", MERGED)
+    assert MARKET not in said
+    assert [row for row in whole["trades"] if "okx" in row] == rows(tmp_path / "one")["trades"]
 
 
 def test_what_cannot_be_replayed_is_one_line_that_says_why(recorded: Path, tmp_path: Path, wire: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "unnamed.tsv").write_bytes(b"")
+    shutil.copytree(recorded / "journal", tmp_path / "alone")
     target = ("--data-dir", tmp_path / "target")
     for arguments, said in (
         ((tmp_path / "empty", *target), "holds no journal segments"),
         ((tmp_path / "unnamed.tsv", *target), "name the one with --markets"),
         ((recorded, *target, "--markets", "binance_future"), "Did you mean 'binance_futures'?"),
-        ((recorded, *target, "--markets", "bybit_spot"), "the recording has no bybit_spot; it has binance_futures."),
+        (
+            (recorded, *target, "--markets", "bybit_spot"),
+            "the recording has no bybit_spot; it has binance_futures, okx",
+        ),
         ((recorded, "--data-dir", recorded), "cannot be replayed into itself"),
         ((recorded, *target, "--speed", "0"), "is no speed"),
+        ((tmp_path / "alone", *target), "okx_futures counts contracts, and how large they are is not known"),
         (
             (wire / "sequences" / "okx_swap_uni_usd_swap_20220513.tsv", *target, "--markets", "okx_futures"),
             "counts contracts, and how large they are is not known",
