@@ -19,15 +19,12 @@ PROTOCOLS: dict[str, str] = {
     "gateio_futures": "gateio.GateioFutures",
     "hyperliquid_futures": "hyperliquid.HyperliquidFutures",
 }
-"""Market to module and class."""
+"""Market to module and class; one for every declared market."""
 
 
 @cache
 def exchange(market: str) -> Exchange:
     """The protocol of ``market``; raises :class:`~orderflow_streaming.markets.UnknownNameError` where there is none."""
-    name = markets.market(market).name
-    if name not in PROTOCOLS:
-        raise markets.UnknownNameError(f"market {name!r} has no protocol yet. Those that have: {', '.join(PROTOCOLS)}.")
-    module, kind = PROTOCOLS[name].split(".")
+    module, kind = PROTOCOLS[markets.market(market).name].split(".")
     protocol: type[Exchange] = getattr(import_module(f"{__name__}.{module}"), kind)
     return protocol()

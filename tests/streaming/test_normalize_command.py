@@ -159,7 +159,7 @@ def test_messages_of_another_product_are_mentioned_and_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("market", "reason"), [("binance_future", "Did you mean 'binance_futures'"), ("okx_futures", "no protocol yet")]
+    ("market", "reason"), [("binance_future", "Did you mean 'binance_futures'"), ("kraken_spot", "unknown market")]
 )
 def test_unknown_market(market: str, reason: str) -> None:
     result = run("-", stdin=b"", market=market)
