@@ -107,15 +107,15 @@ class GateioFutures(Exchange):
     neutral_symbol = "replace(upper(venue_symbol), '_', '')"
 
     _topics: ClassVar[tuple[tuple[str, tuple[str, ...], float | None], ...]] = (
-        ("futures.book_ticker.{}", ("prices",), 60.0),
-        ("futures.order_book.{}", ("orderbooks",), 60.0),
+        ("futures.book_ticker.{}", ("prices",), 120.0),
+        ("futures.order_book.{}", ("orderbooks",), 120.0),
         ("futures.trades.{}", ("trades",), None),
         (
             "futures.tickers.{}",
             ("mark_prices", "funding_rates", "open_interest", "ticker_24h", "index_prices"),
             60.0,
         ),
-        ("futures.candlesticks.1m_{}", ("candles",), 180.0),
+        ("futures.candlesticks.1m_{}", ("candles",), 600.0),
         ("futures.public_liquidates.{}", ("liquidations",), None),
     )
     """Name of a subscription, the streams it feeds, seconds of silence that mean it is dead."""

@@ -13,30 +13,27 @@ from orderflow_streaming.exchanges.protocol import Channel, Rows, values
 ORDER_BOOK_CHANGES = "futures.order_book/update"
 """Changes that ``futures.order_book`` sent beside its snapshots until about 2021."""
 
-_SENT = values(DOUBLE="/time_ms /time")
+_ENVELOPE = values(DOUBLE="/time_ms /time")
 _SENT_AT = "coalesce(nullif($/time_ms, 0), $/time)"
-"""The envelope's clock, for what has none of its own; its milliseconds were zero in 2023."""
-
-
-def _at(*paths: str) -> str:
-    """SQL of the first time that is there, else of the envelope's."""
-    return instant(f"coalesce({', '.join(f'nullif({path}, 0)' for path in paths)}, {_SENT_AT})")
+"""The envelope's clock, for what had none of its own once; its milliseconds were zero in 2023."""
+_OWN_OR_SENT_AT = instant(f"coalesce(nullif($t, 0), {_SENT_AT})")
 
 
 def _pushed(name: str, paths: dict[str, str], *rows: Rows, symbol: str = "$contract", item: str = "result") -> Channel:
-    return Channel(name, paths | _SENT, rows, symbol=symbol, item=item)
+    return Channel(name, paths, rows, symbol=symbol, item=item)
 
 
-def book_rows(timestamp: str, seq: str) -> tuple[Rows, ...]:
-    """A whole book; one without any order (a contract that is delisted or not begun) is nothing to store."""
-    fields = {"timestamp": timestamp, "bids": "$bids", "asks": "$asks", "source_seq": seq}
-    empty = "len($bids) + len($asks) = 0"
-    return Rows("orderbooks", fields, where=f"NOT ({empty})"), Rows("empty_book", fields, where=empty)
-
+# A book without any order (a contract that is delisted or not begun) is nothing to store.
+_NO_ORDERS = "len($bids) + len($asks) = 0"
+_BOOK = {"timestamp": _OWN_OR_SENT_AT, "bids": "$bids", "asks": "$asks", "source_seq": "nullif($id, 0)"}
+_BOOK_ROWS = (
+    Rows("orderbooks", _BOOK, where=f"NOT ({_NO_ORDERS})"),
+    Rows("empty_book", _BOOK, where=_NO_ORDERS),
+)
 
 # Best bid and ask. A side without orders has an empty price.
 _QUOTE = {
-    "timestamp": _at("$t"),
+    "timestamp": instant("$t"),
     "bid_price": "$b",
     "ask_price": "$a",
     "raw_bid_qty": "$B",
@@ -46,7 +43,7 @@ _QUOTE = {
 _TWO_SIDED = "coalesce($b > 0 AND $a > 0, false)"
 
 _DELTA = {
-    "timestamp": _at("$t"),
+    "timestamp": instant("$t"),
     "first_update_id": "$U",
     "last_update_id": "$u",
     "bids": "$b",
@@ -63,7 +60,7 @@ _DELTA_ROWS = (
 )
 
 _TRADE = {
-    "timestamp": _at("$create_time_ms", "$create_time"),
+    "timestamp": instant("coalesce($create_time_ms, $create_time)"),
     "trade_id": "$id",
     "price": "$price",
     "raw_quantity": "abs($size)",
@@ -74,7 +71,7 @@ _TRADE = {
 # Takeovers by the insurance fund and auto-deleveraging pass by the book, at prices of their own, and are in no candle.
 _IS_INTERNAL = "coalesce($is_internal, false)"
 
-_TICKER_AT = _at("$t")
+_TICKER_AT = _OWN_OR_SENT_AT
 # 2026-09 and 2026-10: recorded pushes carry ``funding_next_apply``, which older ones lack and which therefore had to be
 # asked for over REST. The rate applies at that time.
 _TICKER_ROWS = (
@@ -156,7 +153,7 @@ _NO_BAR = "coalesce($t, $o, $h, $l, $c, $v) IS NULL"
 # the order's in all six, not what it was filled at. Since 2026-08-20 the pushes of a second come in one list, with
 # ``time`` in milliseconds; before, one object a second and contract (gateio/WebSocket-API issue 132, 2026-08-10).
 _LIQUIDATION = {
-    "timestamp": _at("$time_ms", "$time"),
+    "timestamp": instant("coalesce($time_ms, $time)"),
     "side": "CASE WHEN $size < 0 THEN 'long' WHEN $size > 0 THEN 'short' END",
     "price": "$price",
     "raw_quantity": "abs($size)",
@@ -178,12 +175,12 @@ STREAM_CHANNELS = (
     ),
     _pushed(
         "futures.order_book",
-        values(DOUBLE="t", BIGINT="id", VARCHAR="contract") | {"bids": "LEVELS p s", "asks": "LEVELS p s"},
-        *book_rows(_at("$t"), "nullif($id, 0)"),
+        values(DOUBLE="t", BIGINT="id", VARCHAR="contract") | {"bids": "LEVELS p s", "asks": "LEVELS p s"} | _ENVELOPE,
+        *_BOOK_ROWS,
     ),
     _pushed(
         ORDER_BOOK_CHANGES,
-        values(DOUBLE="p s", BIGINT="id", VARCHAR="c"),
+        values(DOUBLE="p s", BIGINT="id", VARCHAR="c") | _ENVELOPE,
         Rows(
             "book_change",
             {
@@ -217,7 +214,7 @@ STREAM_CHANNELS = (
         Rows("off_market_trade", _TRADE, where=_IS_INTERNAL),
         item="result[*]",
     ),
-    _pushed("futures.tickers", TICKER_VALUES, *_TICKER_ROWS, item="result[*]"),
+    _pushed("futures.tickers", TICKER_VALUES | _ENVELOPE, *_TICKER_ROWS, item="result[*]"),
     _pushed(
         "futures.candlesticks",
         values(DOUBLE="t o h l c v a", VARCHAR="n", BOOLEAN="w"),

@@ -81,7 +81,7 @@ class HyperliquidFutures(Exchange):
     neutral_symbol = "upper(venue_symbol) || 'USDT'"
 
     _topics: ClassVar[tuple[tuple[str, tuple[str, ...], float | None], ...]] = (
-        ("bbo.{}", ("prices",), 60.0),
+        ("bbo.{}", ("prices",), 180.0),
         # Twenty levels about every 5 s since June 2026; ``fast`` brings five of them every half second.
         ("l2Book.{}", ("orderbooks",), 60.0),
         ("trades.{}", ("trades",), None),
