@@ -111,6 +111,10 @@ class Notice:
         }
 
 
+_Change = tuple[Alert, Event | None]
+"""An alert that changed, and what to tell of it."""
+
+
 class AlertBook:
     """The alerts of conditions. A condition that comes back within the repeat interval reopens its alert quietly, so
     that one which comes and goes is told once per interval."""
@@ -128,39 +132,14 @@ class AlertBook:
 
     def judge(self, conditions: Sequence[Condition], now: datetime) -> tuple[list[Notice], list[Alert]]:
         """What to tell, and the alerts that changed."""
-        notices: list[Notice] = []
-        changed: list[Alert] = []
         latest = {(alert.condition, alert.level): alert for alert in self._alerts.values() if alert.condition}
         holding = {(condition.key, condition.level.name): condition for condition in conditions}
-        for key, alert in latest.items():
-            if key not in holding and alert.cleared_at is None:
-                alert.cleared_at = now
-                changed.append(alert)
-                if alert.id not in self._quiet:
-                    notices.append(Notice(Event.CLEARED, replace(alert)))
-                self._quiet.discard(alert.id)
-        for key, condition in holding.items():
-            alert = latest.get(key)
-            event = self._met(alert, now)
-            if event is Event.RAISED:
-                alert = _raised(condition, now)
-                self._alerts[alert.id] = alert
-            elif alert is not None and event is Event.REPEATED:
-                alert.message, alert.details, alert.last_raised = condition.message, condition.details, now
-                alert.count += 1
-                self._quiet.discard(alert.id)
-            elif alert is not None and alert.cleared_at is not None:
-                alert.cleared_at = None
-                alert.count += 1
-                self._quiet.add(alert.id)
-            else:
-                continue
-            assert alert is not None
-            changed.append(alert)
-            if event:
-                notices.append(Notice(event, replace(alert)))
+        changes = [self._passed(alert, now) for key, alert in latest.items() if key not in holding]
+        changes += [self._held(latest.get(key), condition, now) for key, condition in holding.items()]
+        changed = [change for change in changes if change is not None]
         self._limit_kept()
-        return notices, changed
+        notices = [Notice(event, replace(alert)) for alert, event in changed if event is not None]
+        return notices, [alert for alert, _ in changed]
 
     def acknowledge(self, alert_id: str, by: str, now: datetime) -> Alert:
         """A person has seen it: it is not told again. Raises :class:`UnknownAlertError`."""
@@ -170,14 +149,46 @@ class AlertBook:
         alert.acknowledged, alert.acknowledged_by, alert.acknowledged_at = True, by, now
         return alert
 
-    def _met(self, alert: Alert | None, now: datetime) -> Event | None:
-        """What to tell when the condition of ``alert``, the latest of its kind, holds."""
+    def _passed(self, alert: Alert, now: datetime) -> _Change | None:
+        """The condition of ``alert`` does not hold."""
+        if alert.cleared_at is not None:
+            return None
+        alert.cleared_at = now
+        quiet = alert.id in self._quiet
+        self._quiet.discard(alert.id)
+        return alert, None if quiet else Event.CLEARED
+
+    def _held(self, alert: Alert | None, condition: Condition, now: datetime) -> _Change | None:
+        """A condition holds; ``alert`` is the latest of its kind."""
         if alert is None or alert.last_raised is None:
-            return Event.RAISED
+            return self._raised(condition, now)
         due = now - alert.last_raised >= self._repeat
         if alert.cleared_at is not None:
-            return Event.RAISED if due or alert.acknowledged else None
-        return Event.REPEATED if due and not alert.acknowledged else None
+            if due or alert.acknowledged:
+                return self._raised(condition, now)
+            alert.cleared_at = None
+            alert.count += 1
+            self._quiet.add(alert.id)
+            return alert, None
+        if not due or alert.acknowledged:
+            return None
+        alert.message, alert.details, alert.last_raised = condition.message, condition.details, now
+        alert.count += 1
+        untold = alert.id in self._quiet
+        self._quiet.discard(alert.id)
+        return alert, Event.RAISED if untold else Event.REPEATED
+
+    def _raised(self, condition: Condition, now: datetime) -> _Change:
+        alert = Alert(
+            timestamp=now,
+            level=condition.level.name,
+            source=condition.source,
+            message=condition.message,
+            details=condition.details,
+            condition=condition.key,
+        )
+        self._alerts[alert.id] = alert
+        return alert, Event.RAISED
 
     def _limit_kept(self) -> None:
         excess = len(self._alerts) - self._limit
@@ -186,14 +197,3 @@ class AlertBook:
             for alert in oldest[:excess]:
                 del self._alerts[alert.id]
                 self._quiet.discard(alert.id)
-
-
-def _raised(condition: Condition, now: datetime) -> Alert:
-    return Alert(
-        timestamp=now,
-        level=condition.level.name,
-        source=condition.source,
-        message=condition.message,
-        details=condition.details,
-        condition=condition.key,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -97,13 +98,16 @@ class MarketReader:
         """Read until cancelled. An error that ends the reading is logged, and the market begun anew after a while."""
         delay = FIRST_RESTART_S
         while True:
+            begun = time.monotonic()
             try:
                 await self._read()
             except Exception as error:
                 self.failure = str(_cause(error)) or type(_cause(error)).__name__
-                log.exception("%s: stopped by an error, begun anew in %g s", self.plan.market, delay)
+                log.exception("%s: stopped by an error, begun anew soon", self.plan.market)
             finally:
                 self._keep([])
+            if time.monotonic() - begun > LONGEST_RESTART_S:
+                delay = FIRST_RESTART_S
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_RESTART_S)
 

@@ -40,6 +40,7 @@ PIECE_US = 200_000
 PIECE_FRAMES = 20_000
 BACKLOG = 200_000
 """Frames in the journal at which the reading waits for the store."""
+STORE_TIMEOUT_S = 600.0
 
 
 class ReplayError(Exception):
@@ -307,6 +308,6 @@ async def _synced(inbox: Inbox) -> None:
 
 
 async def _stored(writer: Writer) -> None:
-    if not await asyncio.to_thread(writer.flush):
+    if not await asyncio.to_thread(writer.flush, STORE_TIMEOUT_S):
         reason = writer.broken or writer.totals.last_error or "it takes too long"
         raise ReplayError(f"the store cannot take the frames: {reason}. Replay again: nothing is doubled.")

@@ -74,13 +74,15 @@ def test_a_condition_that_comes_and_goes_is_told_once_per_interval() -> None:
     assert len(book.alerts) == 2
 
 
-def test_a_condition_that_came_back_quietly_and_stays_is_repeated_and_then_cleared() -> None:
+def test_a_condition_that_came_back_quietly_and_stays_is_told_again_and_then_cleared() -> None:
     book = AlertBook(3600)
     events(book, 0, DOWN)
     events(book, 1)
     assert events(book, 2, DOWN) == []
-    assert events(book, 60, DOWN) == ["repeated MEDIUM"]
-    assert events(book, 61) == ["cleared MEDIUM"]
+    assert events(book, 60, DOWN) == ["raised MEDIUM"]
+    assert len(book.alerts) == 1
+    assert events(book, 120, DOWN) == ["repeated MEDIUM"]
+    assert events(book, 121) == ["cleared MEDIUM"]
 
 
 def test_a_worse_level_is_raised_at_once() -> None:

@@ -263,7 +263,7 @@ async def test_a_store_that_refuses_ends_the_replay_with_the_reason(
     await asyncio.to_thread(journal_of_quotes, tmp_path / "source", 10)
     target = Target(tmp_path / "target")
     target.writer.totals.last_error = "No space left on device"
-    monkeypatch.setattr(target.writer, "flush", lambda: False)
+    monkeypatch.setattr(target.writer, "flush", lambda timeout_s: False)
     with pytest.raises(ReplayError, match="No space left on device"):
         await replay(JournalRecording(tmp_path / "source"), target.inbox, target.writer)
     target.close()
