@@ -13,9 +13,10 @@ from orderflow_streaming.exchanges.protocol import Limits, Request
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 _MINUTE_S = 60.0
-_LOCKED_OUT = (418, 429)
-_MAY_PASS = (403, 408, 425, *_LOCKED_OUT)
-"""Of the refusals, those that are about the time and not about the request (403 is a firewall's limit)."""
+_LOCKED_OUT = (403, 418, 429)
+"""The address asked too much: 403 is the answer of Bybit, and of Binance's firewall."""
+_MAY_PASS = (408, 425, *_LOCKED_OUT)
+"""Of the refusals, those that are about the time and not about the request."""
 _SHORTEST_BAN_S = 60.0
 SHARE = 0.5
 """Part of the venue's limit that is used at most."""
