@@ -1,8 +1,9 @@
 """From raw frames to rows of the stream tables, batch by batch, inside DuckDB.
 
-A batch is frames of one market and one channel. One statement takes the declared values out of each frame and says
-for each item why no row can be made of it, if so; further statements derive the columns of each stream and append
-them to a temporary *staging table*. Python looks at no field.
+A batch is frames of one market and one channel. Where its frames make at most one row of one stream each, a single
+statement takes the declared values out of all of them, derives the columns and appends them to a temporary *staging
+table*. What it cannot take, and the frames of other channels, are examined: one statement says for each item why no
+row can be made of it, if so, and further ones stage the rows of each stream. Python looks at no field.
 
 Every item of every frame ends up in one of three places: staged, counted as a known kind that no table stores, or
 rejected with a reason. A malformed item costs only itself.
@@ -18,8 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from orderflow_streaming.exchanges.protocol import Exchange
-from orderflow_streaming.projection import Plan, plan, staged, staged_columns
+from orderflow_streaming.prepared import Prepared
+from orderflow_streaming.projection import FRAMES, KNOWN_INSTRUMENTS, Plan, plan, staged, staged_columns
 from orderflow_streaming.schema import INSTRUMENTS, STREAMS
+
+_BATCH = ["frame", "received_at", "raw"]
+_OF_INSTRUMENT = ("exchange", "market_type", "symbol", "venue_symbol", "contract_size", "funding_interval_hours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +61,31 @@ class Normalizer:
     """Appends the rows of batches to the staging tables of one connection. Not thread-safe.
 
     ``instruments`` names a relation with the columns of ``ops.instruments``; None means that nothing is known of
-    any instrument. With ``inspect`` (reading a recording) rows of unstored kinds are handed out too, and a row is
-    staged with NULL where only the receive time, the URL or the contract size, all unknown, could tell its time, its
-    symbol or its quantity in base coin.
+    any instrument. It is read again after each :meth:`clear`. With ``inspect`` (reading a recording) it is read for
+    each batch, rows of unstored kinds are handed out too, and a row is staged with NULL where only the receive time,
+    the URL or the contract size, all unknown, could tell its time, its symbol or its quantity in base coin.
 
     Call it outside a transaction: the staging tables survive the failure of a later one.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, instruments: str | None = None, *, inspect: bool = False
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        instruments: str | None = None,
+        *,
+        inspect: bool = False,
+        prepared: Prepared | None = None,
     ) -> None:
+        """``prepared`` is the connection's, where others use it too."""
         self._connection = connection
         self._inspect = inspect
-        self._instruments = instruments or _no_instruments(connection)
+        self._instruments = instruments
         self._frames = 0
+        self._knows_instruments = False
         for stream in STREAMS:
             columns = ", ".join(f'"{column.name}" {column.type}' for column in staged_columns(stream))
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {staged(stream)} ({columns})")
+        self._prepared = prepared or Prepared(connection)
 
     def normalize(
         self, exchange: Exchange, channel: str, frames: Sequence[bytes], received_at: Sequence[int | None] | np.ndarray
@@ -80,9 +93,14 @@ class Normalizer:
         """Stage the rows of ``frames``, received at ``received_at`` microseconds since the epoch, UTC."""
         outcome = Outcome(self._frames)
         self._frames += len(frames)
-        times = pa.array(received_at, pa.int64()).cast(pa.timestamp("us"))
+        steps = plan(exchange, channel, self._inspect)
         if frames:
-            self._run(plan(exchange, channel, self._instruments, self._inspect), frames, times, outcome, outcome.first)
+            if self._inspect or not self._knows_instruments:
+                self._read_instruments()
+            times = pa.array(received_at, pa.int64()).cast(pa.timestamp("us"))
+            numbers = np.arange(outcome.first, self._frames)
+            self._run(steps, pa.table([numbers, times, text_column(frames)], _BATCH), outcome)
+            self._prepared.release(FRAMES)
         return outcome
 
     def clear(self) -> None:
@@ -90,67 +108,86 @@ class Normalizer:
         for stream in STREAMS:
             self._connection.execute(f"TRUNCATE {staged(stream)}")
         self._frames = 0
+        self._knows_instruments = False
 
-    def _run(self, steps: Plan, frames: Sequence[bytes], times: pa.Array, outcome: Outcome, first: int) -> None:
+    def _read_instruments(self) -> None:
+        columns = [column for column in INSTRUMENTS.columns if column.name in _OF_INSTRUMENT]
+        if self._instruments is None:
+            known = pa.schema([column.arrow for column in columns]).empty_table()
+        else:
+            names = ", ".join(f'"{column.name}"' for column in columns)
+            known = self._connection.sql(f"SELECT {names} FROM {self._instruments}").to_arrow_table()
+        self._prepared.put(KNOWN_INSTRUMENTS, known)
+        self._knows_instruments = True
+
+    def _run(self, steps: Plan, batch: pa.Table, outcome: Outcome) -> None:
         """Stage one batch; where the engine cannot evaluate a frame, halve the batch until it stands alone."""
-        numbers = np.arange(first, first + len(frames))
-        batch = pa.table([numbers, times, text_column(frames)], ["frame", "received_at", "raw"])
-        self._connection.register("incoming_frames", batch)
+        self._prepared.put(FRAMES, batch)
         try:
-            counts = self._directly(steps, first) or self._examined(steps, outcome)
+            self._stage(steps, batch, outcome)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
-            self._unstage(steps, first)
-            if len(frames) == 1:
+            self._unstage(steps, f"frame BETWEEN {batch['frame'][0]} AND {batch['frame'][-1]}")
+            if batch.num_rows == 1:
                 reason = f"the engine cannot read it: {str(error).splitlines()[0]}"
-                outcome.rejected.append(Rejected(first - outcome.first, 0, reason))
+                outcome.rejected.append(Rejected(batch["frame"][0].as_py() - outcome.first, 0, reason))
                 return
-            half = len(frames) // 2
-            self._run(steps, frames[:half], times[:half], outcome, first)
-            self._run(steps, frames[half:], times[half:], outcome, first + half)
-            return
-        finally:
-            self._connection.unregister("incoming_frames")
-        for kind, count in counts.items():
-            outcome.staged[kind] = outcome.staged.get(kind, 0) + count
+            half = batch.num_rows // 2
+            self._run(steps, batch.slice(0, half), outcome)
+            self._run(steps, batch.slice(half), outcome)
 
-    def _directly(self, steps: Plan, first: int) -> dict[str, int] | None:
-        """Rows staged in one statement, or None, and nothing staged, if anything is amiss with a frame."""
+    def _stage(self, steps: Plan, batch: pa.Table, outcome: Outcome) -> None:
+        staged_directly, batch = self._directly(steps, batch)
+        result = self._examined(steps) if batch.num_rows else Outcome(outcome.first)
+        for counts in (staged_directly, result.staged):
+            for stream, count in counts.items():
+                outcome.staged[stream] = outcome.staged.get(stream, 0) + count
+        for kind, count in result.known.items():
+            outcome.known[kind] = outcome.known.get(kind, 0) + count
+        outcome.unstored += result.unstored
+        outcome.rejected += [Rejected(item.frame - outcome.first, item.item, item.reason) for item in result.rejected]
+
+    def _directly(self, steps: Plan, batch: pa.Table) -> tuple[dict[str, int], pa.Table]:
+        """Rows staged in one statement, and the frames, now put in, that have anything amiss."""
         if steps.direct is None:
-            return None
+            return {}, batch
         stream, statement = steps.direct
-        count = self._changed(statement)
-        if not self._changed(f"SELECT count(*) FROM {staged(stream)} WHERE frame >= {first} AND item IS NULL"):
-            return {stream: count}
-        self._unstage(steps, first)
-        return None
+        count = self._changed(self._prepared.execute(statement))
+        first = batch["frame"][0].as_py()
+        amiss = f"frame >= {first} AND item IS NULL"
+        found = self._connection.execute(f"SELECT frame FROM {staged(stream)} WHERE {amiss}").fetchnumpy()["frame"]
+        if not len(found):
+            return {stream: count}, batch.slice(0, 0)
+        self._unstage(steps, amiss)
+        rest = batch.take(np.searchsorted(batch["frame"].to_numpy(), np.sort(found)))
+        self._prepared.put(FRAMES, rest)
+        return {stream: count - len(found)}, rest
 
-    def _examined(self, steps: Plan, outcome: Outcome) -> dict[str, int]:
-        """Rows staged by stream; what makes none goes into ``outcome``."""
-        connection = self._connection
-        connection.execute(steps.examine)
-        counts = {stream: self._changed(statement) for stream, statement in steps.stage}
-        unstored = []
+    def _examined(self, steps: Plan) -> Outcome:
+        """What became of the frames that were put in; those rejected by the number they have in the staging tables."""
+        prepared, outcome = self._prepared, Outcome(0)
+        items = prepared.select(steps.examine)
+        prepared.put(steps.items, items)
+        for stream, statement in steps.stage:
+            outcome.staged[stream] = self._changed(prepared.execute(statement))
         for kind, statement in steps.unstored:
             if self._inspect:
-                unstored.append(Unstored(kind, connection.sql(statement).to_arrow_table()))
+                outcome.unstored.append(Unstored(kind, prepared.select(statement)))
+                outcome.known[kind] = outcome.unstored[-1].rows.num_rows
             else:
-                outcome.known[kind] = outcome.known.get(kind, 0) + self._changed(statement)
-        for rows in unstored:
-            outcome.known[rows.kind] = outcome.known.get(rows.kind, 0) + rows.rows.num_rows
-        outcome.unstored += unstored
-        outcome.rejected += [
-            Rejected(frame - outcome.first, item, reason)
-            for frame, item, reason in connection.execute(steps.rejected).fetchall()
-        ]
-        return counts
+                outcome.known[kind] = self._changed(prepared.execute(statement))
+        if items["reason"].null_count < items.num_rows:
+            refused = items.select(["frame", "item", "reason"]).filter(items["reason"].is_valid())
+            outcome.rejected += [Rejected(**row) for row in refused.to_pylist()]
+        prepared.release(steps.items)
+        return outcome
 
-    def _unstage(self, steps: Plan, first: int) -> None:
+    def _unstage(self, steps: Plan, which: str) -> None:
         for stream, _ in steps.stage:
-            self._connection.execute(f"DELETE FROM {staged(stream)} WHERE frame >= {first}")
+            self._connection.execute(f"DELETE FROM {staged(stream)} WHERE {which}")
 
-    def _changed(self, statement: str) -> int:
-        """The one number a statement returns: rows inserted, or counted."""
-        return int(self._connection.execute(statement).fetchall()[0][0])
+    def _changed(self, result: duckdb.DuckDBPyConnection) -> int:
+        """The one number a statement returned: rows inserted, or counted."""
+        return int(result.fetchall()[0][0])
 
 
 def text_column(frames: Sequence[bytes]) -> pa.Array:
@@ -174,9 +211,3 @@ def _is_utf8(frame: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _no_instruments(connection: duckdb.DuckDBPyConnection) -> str:
-    columns = ", ".join(f'"{column.name}" {column.type}' for column in INSTRUMENTS.columns)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE no_instruments ({columns})")
-    return "no_instruments"

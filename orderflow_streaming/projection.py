@@ -1,7 +1,9 @@
 """The SQL that turns the frames of one channel into rows, composed from its declaration.
 
-``incoming_frames`` (frame, received_at, raw) is what comes in. ``incoming_items`` has a row per item with the
-declared values (``v0``, ``v1``, …), the instrument, and ``reason``: why no row can be made of it, else NULL.
+``incoming_frames`` (frame, received_at, raw) is what comes in, ``known_instruments`` what is known of instruments
+(exchange, market_type, venue_symbol, symbol, contract_size, funding_interval_hours). A plan's items have a row per
+item with the declared values (``v0``, ``v1``, …), the instrument, and ``reason``: why no row can be made of it, else
+NULL. No statement reads a table, so that each is planned once (:mod:`orderflow_streaming.prepared`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ _TRACE = (
 _REFERENCE = re.compile(r"\$(/?(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*)")
 _FRAME_LEVEL = "$/"
 
+FRAMES = "incoming_frames"
+KNOWN_INSTRUMENTS = "known_instruments"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -32,8 +37,9 @@ class Plan:
     """Stream and statement that appends one row per frame, for channels whose frames make at most one row of one
     stream. ``item`` is NULL in the row of a frame that has anything amiss; then the other statements take over."""
     examine: str
-    """Makes ``incoming_items``, with the reason of each item that is none."""
-    rejected: str
+    """Selects the items, with the reason of each that is none."""
+    items: str
+    """The name they are expected under by the statements that follow."""
     stage: tuple[tuple[str, str], ...]
     """Stream and statement that appends to its staging table."""
     unstored: tuple[tuple[str, str], ...]
@@ -51,19 +57,19 @@ def staged_columns(stream: str) -> tuple[Column, ...]:
 
 
 @cache
-def plan(exchange: Exchange, channel: str, instruments: str, inspect: bool) -> Plan:
+def plan(exchange: Exchange, channel: str, inspect: bool) -> Plan:
     """The statements for ``channel``; raises ValueError for a channel the exchange does not declare."""
     if channel not in exchange.channels:
         raise ValueError(f"{exchange.market.name} has no channel {channel!r}. It has: {', '.join(exchange.channels)}.")
-    return _Composer(exchange, exchange.channels[channel], instruments, inspect).plan()
+    return _Composer(exchange, exchange.channels[channel], inspect).plan()
 
 
 class _Composer:
-    def __init__(self, exchange: Exchange, channel: Channel, instruments: str, inspect: bool) -> None:
+    def __init__(self, exchange: Exchange, channel: Channel, inspect: bool) -> None:
         self.exchange = exchange
         self.channel = channel
-        self.instruments = instruments
         self.inspect = inspect
+        self.items = f"items_of_{exchange.market.name}_{re.sub(r'[^a-zA-Z0-9]', '_', channel.name)}"
         self.names = {path: f"v{number}" for number, path in enumerate(channel.values)}
         self.inside = [path for path in channel.values if not path.startswith("/")]
         self.outside = [path for path in channel.values if path.startswith("/")]
@@ -76,8 +82,8 @@ class _Composer:
         single = len(stored) == 1 and not self.channel.item.endswith("[*]")
         return Plan(
             direct=(stored[0].kind, self._stage(stored[0], self._clean(stored[0]))) if single else None,
-            examine=f"CREATE OR REPLACE TEMP TABLE incoming_items AS {self._examined()}",
-            rejected="SELECT frame, item, reason FROM incoming_items WHERE reason IS NOT NULL",
+            examine=self._examined(),
+            items=self.items,
             stage=tuple((rows.kind, self._stage(rows, self._taken(rows))) for rows in stored),
             unstored=tuple((rows.kind, self._unstored(rows, self._taken(rows))) for rows in unstored),
         )
@@ -118,7 +124,7 @@ class _Composer:
 
     def _taken(self, rows: Rows) -> str:
         """The examined items that ``rows`` takes."""
-        return f"incoming_items WHERE reason IS NULL AND ({self.sql(rows.where)})"
+        return f"{self.items} WHERE reason IS NULL AND ({self.sql(rows.where)})"
 
     def _identified(self, items: str) -> str:
         """``items`` with what is known of their instrument: symbol, size and funding interval."""
@@ -130,7 +136,7 @@ class _Composer:
             f"{listed} AS listed "
             f"FROM (SELECT *, {self.sql(self.channel.symbol)} AS venue_symbol FROM ({items})) LEFT JOIN ("
             "SELECT venue_symbol AS known_as, symbol AS known_symbol, contract_size, funding_interval_hours "
-            f"FROM {self.instruments} WHERE exchange = '{market.exchange}' AND market_type = '{market.market_type}'"
+            f"FROM {KNOWN_INSTRUMENTS} WHERE exchange = '{market.exchange}' AND market_type = '{market.market_type}'"
             ") ON known_as = venue_symbol"
         )
 
@@ -148,7 +154,7 @@ class _Composer:
             of_item = _texts("raw", [_join(f"$.{self.channel.item}", path) for path in self.inside])
             return (
                 f"SELECT frame, 0 AS item, received_at, {of_item} AS x, {of_frame} AS y, NULL::VARCHAR AS trouble "
-                "FROM incoming_frames"
+                f"FROM {FRAMES}"
             )
         path, _, inner = self.channel.item.removesuffix("[*]").partition("[*].")
         of_item = _texts("d", [_join("$", path) for path in self.inside])
@@ -164,7 +170,7 @@ class _Composer:
             f"FROM (SELECT frame, received_at, {of_frame} AS y, found, "
             f"CASE WHEN len(found) = 0 THEN {alone} END AS alone, "
             f"CASE WHEN len(found) > 0 THEN true WHEN found IS NOT NULL THEN coalesce({is_list}, false) END AS is_list "
-            f"FROM (SELECT *, TRY({_inside(found, inner) if inner else found}) AS found FROM incoming_frames))))"
+            f"FROM (SELECT *, TRY({_inside(found, inner) if inner else found}) AS found FROM {FRAMES}))))"
         )
 
     def _reason(self) -> str:

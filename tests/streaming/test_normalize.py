@@ -372,4 +372,4 @@ def test_every_declared_channel_is_sound(connection: duckdb.DuckDBPyConnection, 
         outcome = run(normalizer, channel, b'{"stream":"x@y","data":{}}', b'{"rest":"/a?b=c","data":[{}]}', b"?")
         assert not any(outcome.staged.values())
         assert {item.frame for item in outcome.rejected} == {0, 1, 2}
-        assert projection.plan(BINANCE, channel, "no_instruments", inspect)
+        assert projection.plan(BINANCE, channel, inspect)
