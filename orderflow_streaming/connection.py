@@ -26,6 +26,8 @@ LONGEST_DELAY_S = 60.0
 STABLE_AFTER_S = 60.0
 """Data for so long resets the reconnect delay."""
 TAKEOVER_TIMEOUT_S = 30.0
+LAG_S = 10.0
+"""So long after a takeover, a message of the old connection may still come on the new one."""
 
 Interrupted = Callable[["Connection", Subscription, int, int], None]
 
@@ -52,6 +54,7 @@ class Connection:
         self.subscriptions = {topic.name: self._subscription(topic) for topic in socket.topics}
         self._session: Session | None = None
         self._hurried = asyncio.Event()
+        self._overlap_ends: asyncio.TimerHandle | None = None
         self.connected = False
         self.sessions = 0
         """Connections opened so far."""
@@ -111,6 +114,7 @@ class Connection:
 
     async def _replaced(self, old: Session) -> Session:
         """The session that takes over from ``old``, or ``old`` where no second connection can be had."""
+        self._overlap(set)
         new = Session(self)
         try:
             await asyncio.wait(
@@ -123,12 +127,21 @@ class Connection:
             if not new.ready.done():
                 self._interrupt()
             await old.close()
+            self._overlap_ends = asyncio.get_running_loop().call_later(LAG_S, self._overlap, lambda: None)
             log.info("%s: renewed", self.name)
             return new
         await new.close()
+        self._overlap(lambda: None)
         old.postpone(time.monotonic() + LONGEST_DELAY_S)
         log.warning("%s: could not be renewed (%s), will be tried again", self.name, _describe(new.error()))
         return old
+
+    def _overlap(self, memory: Callable[[], set[int] | None]) -> None:
+        """Let every subscription tell what two connections bring from what one brings, or stop that."""
+        if self._overlap_ends is not None:
+            self._overlap_ends.cancel()
+        for subscription in self.subscriptions.values():
+            subscription.overlap = memory()
 
     def _after_loss(self, session: Session) -> float:
         """Take note of why the session ended; returns the seconds to wait before the next."""

@@ -161,6 +161,8 @@ class Session:
                 self._other(frame, now)
                 continue
             subscription.messages += 1
+            if subscription.overlap is not None and subscription.repeated(frame):
+                continue
             if not subscription.topic.merged or self._taken(subscription, states[subscription.topic.name], frame, now):
                 pending = subscription.pending
                 pending.received.append(now)

@@ -46,6 +46,8 @@ class Subscription:
     """``last_us`` when the connection was lost; 0 once a message came again."""
     resyncs: int = 0
     """Times the state that its messages change was given up because something was missed."""
+    overlap: set[int] | None = None
+    """Hashes of its messages since a second connection began to take over; None at other times."""
     _seen: int = 0
     _quiet_since: float = 0.0
     _remedies: int = 0
@@ -78,6 +80,15 @@ class Subscription:
         self._closed_upon += 1
         if self._closed_upon > 1:
             self.refused("the venue closes the connection when asked for it", now)
+
+    def repeated(self, frame: bytes) -> bool:
+        """Whether one of two overlapping connections brought a message already. Not for changes of a state, which
+        each connection keeps on its own."""
+        if self.overlap is None or self.topic.merged:
+            return False
+        known, seen = len(self.overlap), hash(frame)
+        self.overlap.add(seen)
+        return len(self.overlap) == known
 
     def interrupted(self) -> None:
         """The connection was lost, or a message of it."""
