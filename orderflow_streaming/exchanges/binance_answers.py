@@ -15,22 +15,17 @@ from orderflow_streaming.exchanges.binance_streams import (
     mark_rows,
     quote_rows,
 )
+from orderflow_streaming.exchanges.expressions import query
 from orderflow_streaming.exchanges.protocol import Channel, Rows, milliseconds, values
 
-
-def _query(parameter: str) -> str:
-    """SQL of a parameter of the URL a REST answer came from; NULL without one."""
-    return f"nullif(regexp_extract($/rest, '[?&]{parameter}=([^&]+)', 1), '')"
-
-
-SYMBOL_OF_URL = f"upper({_query('symbol')})"
+SYMBOL_OF_URL = f"upper({query('symbol')})"
 
 
 # [open time, open, high, low, close, volume, close time, quote volume, trades, taker buy volume, taker buy quote, …]
 _REST_KLINE = {
     "open_time": milliseconds("$[0]"),
     "close_time": milliseconds("$[6]"),
-    "interval": _query("interval"),
+    "interval": query("interval"),
     "open": "$[1]",
     "high": "$[2]",
     "low": "$[3]",
@@ -81,15 +76,15 @@ ANSWER_CHANNELS = (
     answer(
         "continuousKlines",
         _REST_KLINE_VALUES,
-        Rows("candles", _REST_KLINE, where=f"{_query('contractType')} = 'PERPETUAL'"),
-        Rows("continuous_candle", _REST_KLINE, where=f"{_query('contractType')} <> 'PERPETUAL'"),
-        symbol=f"upper({_query('pair')})",
+        Rows("candles", _REST_KLINE, where=f"{query('contractType')} = 'PERPETUAL'"),
+        Rows("continuous_candle", _REST_KLINE, where=f"{query('contractType')} <> 'PERPETUAL'"),
+        symbol=f"upper({query('pair')})",
     ),
     *(
         answer(name, _REST_KLINE_VALUES, Rows(kind, _PRICE_KLINE, required=("open_time", "close")), symbol=symbol)
         for name, kind, symbol in (
             ("markPriceKlines", "mark_price_candle", SYMBOL_OF_URL),
-            ("indexPriceKlines", "index_price_candle", f"upper({_query('pair')})"),
+            ("indexPriceKlines", "index_price_candle", f"upper({query('pair')})"),
             ("premiumIndexKlines", "premium_index_candle", SYMBOL_OF_URL),
         )
     ),

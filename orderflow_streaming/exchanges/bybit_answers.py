@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from orderflow_streaming.exchanges.bybit_messages import PERPETUAL_VALUES, interval, perpetual_rows, taker_sold
+from orderflow_streaming.exchanges.expressions import query
 from orderflow_streaming.exchanges.protocol import Channel, Rows, milliseconds, values
 
 ROOT = "/v5/market/"
 _LIST = "data.result.list[*]"
 _ANSWER_TIME = milliseconds("$/data.time")
-_ASKED_INTERVAL = "nullif(regexp_extract($/rest, '[?&]interval=([^&]+)', 1), '')"
+_ASKED_INTERVAL = query("interval")
 _END_MS = f"$[0] + TRY_CAST({_ASKED_INTERVAL} AS BIGINT) * 60000 - 1"
 """Last millisecond of a bar of minutes; NULL for days, weeks and months."""
 

@@ -20,11 +20,11 @@ def instant(expression: str) -> str:
     )
 
 
-def asked(parameter: str) -> str:
+def query(parameter: str) -> str:
     """SQL of a parameter of the URL a REST answer came from, path ``/rest`` of its frame; NULL without one."""
     return f"nullif(regexp_extract($/rest, '[?&]{parameter}=([^&]+)', 1), '')"
 
 
 def bar_end(open_time: str, interval: str) -> str:
-    """SQL of the last millisecond of a bar whose interval is written like ``1m`` or ``4h``; NULL where it is not."""
+    """SQL of the last millisecond of a bar whose length is text like ``1m``, ``1min`` or ``60 minutes``; else NULL."""
     return f"{open_time} + TRY_CAST({interval} AS INTERVAL) - INTERVAL 1 MILLISECOND"

@@ -6,11 +6,11 @@ Most answers name no contract; then it is the one that was asked for.
 
 from __future__ import annotations
 
-from orderflow_streaming.exchanges.expressions import asked, bar_end, instant
+from orderflow_streaming.exchanges.expressions import bar_end, instant, query
 from orderflow_streaming.exchanges.gateio_streams import STATISTICS, STATISTICS_VALUES, TICKER_VALUES, ticker_rows
 from orderflow_streaming.exchanges.protocol import Channel, Rows, values
 
-_CONTRACT_OF_URL = asked("contract")
+_CONTRACT_OF_URL = query("contract")
 
 
 def _rest(
@@ -29,12 +29,12 @@ _SNAPSHOT = {
 _SNAPSHOT_REQUIRED = ("timestamp", "bids", "asks")
 
 _OPENED = instant("$t")
-_BAR_END = bar_end(_OPENED, asked("interval"))
+_BAR_END = bar_end(_OPENED, query("interval"))
 # Perpetual bars are contracts and their value; the documentation calls the latter ``sum``.
 _BAR = {
     "open_time": _OPENED,
     "close_time": _BAR_END,
-    "interval": asked("interval"),
+    "interval": query("interval"),
     "open": "$o",
     "high": "$h",
     "low": "$l",
@@ -66,7 +66,7 @@ ANSWER_CHANNELS = (
         "spot/order_book",
         _SNAPSHOT_VALUES | values(LEVELS="bids asks"),
         Rows("spot_book_snapshot", _SNAPSHOT, required=_SNAPSHOT_REQUIRED),
-        symbol=asked("currency_pair"),
+        symbol=query("currency_pair"),
         item="data",
     ),
     _rest("candlesticks", values(DOUBLE="t o h l c v sum"), Rows("candles", _BAR)),

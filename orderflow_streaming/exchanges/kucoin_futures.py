@@ -7,10 +7,10 @@ documentation (read 2026-09) leaves the unit open.
 
 from __future__ import annotations
 
+from orderflow_streaming.exchanges.expressions import bar_end
 from orderflow_streaming.exchanges.kucoin_values import (
     TOPIC_INTERVAL,
     TOPIC_SYMBOL,
-    bar_end,
     interval,
     quote_rows,
     seconds,

@@ -5,13 +5,12 @@ Source: www.kucoin.com/docs-new, "Futures Trading", market data and funding fees
 
 from __future__ import annotations
 
+from orderflow_streaming.exchanges.expressions import bar_end, query
 from orderflow_streaming.exchanges.kucoin_futures import FUTURES_STREAMS, QUOTE, QUOTE_VALUES, TRADE, TRADE_VALUES
 from orderflow_streaming.exchanges.kucoin_unified import BOTH_MARKETS, FUTURES_ONLY
 from orderflow_streaming.exchanges.kucoin_values import (
     answered,
-    bar_end,
     minutes_interval,
-    query,
     quote_rows,
     stamp,
 )

@@ -6,14 +6,13 @@ and answers name no symbol; then it is that of the topic or the one that was ask
 
 from __future__ import annotations
 
+from orderflow_streaming.exchanges.expressions import bar_end, query
 from orderflow_streaming.exchanges.kucoin_unified import BOTH_MARKETS, SPOT_ONLY
 from orderflow_streaming.exchanges.kucoin_values import (
     TOPIC_INTERVAL,
     TOPIC_SYMBOL,
     answered,
-    bar_end,
     interval,
-    query,
     quote_rows,
     seconds,
     stamp,

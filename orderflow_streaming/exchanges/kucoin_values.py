@@ -31,11 +31,6 @@ def stamp(expression: str) -> str:
     )
 
 
-def query(parameter: str) -> str:
-    """SQL of a parameter of the URL a REST answer came from; NULL without one."""
-    return f"nullif(regexp_extract($/rest, '[?&]{parameter}=([^&]+)', 1), '')"
-
-
 def interval(label: str) -> str:
     """SQL of ``1m``, ``4h``, ``1d``, ``1w`` or ``1M`` for the venue's ``1min``, ``4hour``, ``1day``, ``1week``,
     ``1month``."""
@@ -50,11 +45,6 @@ def minutes_interval(minutes: str) -> str:
     units = ((10_080, "w"), (1_440, "d"), (60, "h"))
     larger = " ".join(f"WHEN {minutes} % {size} = 0 THEN ({minutes} // {size}) || '{unit}'" for size, unit in units)
     return f"CASE WHEN {minutes} = {MINUTES_A_MONTH} THEN '1M' {larger} ELSE {minutes} || 'm' END"
-
-
-def bar_end(start: str, length: str) -> str:
-    """SQL of the last millisecond of a bar; ``length`` is text such as ``1min`` or ``60 minutes``."""
-    return f"{start} + TRY_CAST({length} AS INTERVAL) - INTERVAL 1 MILLISECOND"
 
 
 def quote_rows(fields: Mapping[str, str]) -> tuple[Rows, ...]:

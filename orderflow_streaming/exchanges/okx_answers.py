@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orderflow_streaming.exchanges import okx_streams as streams
+from orderflow_streaming.exchanges.expressions import query
 from orderflow_streaming.exchanges.protocol import Channel, Rows, milliseconds, values
 
 INTEREST_PERIOD_MS = 5 * 60_000
-
-
-def _query(parameter: str) -> str:
-    """SQL of a parameter of the URL a REST answer came from; NULL without one."""
-    return f"nullif(regexp_extract($/rest, '[?&]{parameter}=([^&]+)', 1), '')"
 
 
 def _rest(name: str, paths: Mapping[str, str], *rows: Rows, symbol: str = "$instId") -> Channel:
@@ -25,8 +21,8 @@ def _rest(name: str, paths: Mapping[str, str], *rows: Rows, symbol: str = "$inst
 
 
 _URL = values(VARCHAR="/rest")
-_ASKED_SYMBOL = _query("instId")
-_CANDLE = streams.candle_fields(_query("bar"))
+_ASKED_SYMBOL = query("instId")
+_CANDLE = streams.candle_fields(query("bar"))
 _PRICE_CANDLE = {
     name: _CANDLE[name] for name in ("open_time", "close_time", "interval", "open", "high", "low", "close")
 }
@@ -82,7 +78,7 @@ ANSWER_CHANNELS = (
         Rows(
             "open_interest",
             {
-                "timestamp": f"CASE {_query('period')} WHEN '5m' THEN {_END_OF_PERIOD} END",
+                "timestamp": f"CASE {query('period')} WHEN '5m' THEN {_END_OF_PERIOD} END",
                 "raw_quantity": "$[1]",
                 "open_interest_usd": "$[3]",
             },
