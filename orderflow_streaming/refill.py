@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -37,6 +37,8 @@ LONGEST_SKEW_US = 3_600_000_000
 """The venue's clock and ours are no further apart."""
 BAR_US = 60_000_000
 """A bar may have been seen in part before the gap, so the one before its start is asked for."""
+NUMBERS_AT_ONCE = 50_000
+"""Of a long stretch, in one round."""
 CLOSE_US = 600_000_000
 CLOSE_NUMBERS = 1_000
 """Gaps no further apart are one stretch."""
@@ -118,6 +120,8 @@ class Refill:
         self._woken = asyncio.Event()
         self._later: dict[Gap, tuple[int, float]] = {}
         """Gaps the venue did not answer for: failures, and when to ask again (monotonic)."""
+        self._reached: dict[Gap, int] = {}
+        """Gaps that were asked for up to a number, not included."""
         self.open: dict[str, int] = {}
         """Gaps that are not filled, by stream."""
 
@@ -150,36 +154,51 @@ class Refill:
     async def round(self) -> None:
         """Ask for everything that is pending and due, one stretch after the other, and settle it."""
         gaps = await asyncio.to_thread(unfilled, self._engine, self._exchange.market) if self._max_hours else []
+        self._later = {gap: later for gap, later in self._later.items() if gap in gaps}
+        self._reached = {gap: number for gap, number in self._reached.items() if gap in gaps}
         now = time.monotonic()
         due = [gap for gap in gaps if self._later.get(gap, (0, 0.0))[1] <= now]
         refused = {gap: reason for gap in due if (reason := unfillable(gap, self._exchange, self._max_hours))}
         settled = [Settled(gap, State.GIVEN_UP, reason) for gap, reason in refused.items()]
         fetched: list[tuple[Stretch, Fetched]] = []
-        for stretch in stretches([gap for gap in due if gap not in refused], self._exchange):
+        for whole in stretches([gap for gap in due if gap not in refused], self._exchange):
+            stretch = await asyncio.to_thread(self._part, whole)
             try:
                 fetched.append((stretch, await self._fetch(stretch)))
             except RestError as error:
                 settled += self._failed(stretch, error)
         if fetched and await self._stored():
             for stretch, answer in fetched:
-                settled += await asyncio.to_thread(self._outcomes, stretch, answer)
+                complete = self._complete(stretch)
+                settled += await asyncio.to_thread(self._outcomes, complete, answer)
         elif fetched:
             for stretch, _ in fetched:
                 self._postpone(stretch)
         await asyncio.to_thread(settle, self._engine, settled)
-        for one in settled:
-            if one.state is not State.PENDING:
-                self._later.pop(one.gap, None)
         self.open = await asyncio.to_thread(open_gaps, self._engine, self._exchange.market)
         self._tell(settled)
 
+    def _part(self, whole: Stretch) -> Stretch:
+        """What is asked for in this round: a long stretch of numbers in parts, so that others come in between."""
+        if not whole.numbered:
+            start, end = event_times(self._engine, whole)
+            return replace(whole, start=start, end=end)
+        gap = whole.gaps[0]
+        start = first_absent(self._engine, gap, max(whole.start, self._reached.get(gap, 0)))
+        return replace(whole, start=start, end=min(whole.end, start + NUMBERS_AT_ONCE - 1))
+
+    def _complete(self, part: Stretch) -> list[Gap]:
+        """The gaps that were asked for to their end; the others are gone on with in the next round."""
+        cut = [gap for gap in part.gaps if part.numbered and (gap.last_missing or 0) > part.end]
+        self._reached |= dict.fromkeys(cut, part.end + 1)
+        if cut:
+            self.wake()
+        return [gap for gap in part.gaps if gap not in cut]
+
     async def _fetch(self, stretch: Stretch) -> Fetched:
         gap = stretch.gaps[0]
-        if not stretch.numbered:
-            start, end = await asyncio.to_thread(event_times, self._engine, stretch)
-            return await self._fetcher.span(gap.stream, gap.identity[0], start, end)
-        first = await asyncio.to_thread(first_absent, self._engine, gap, stretch.start)
-        return await self._fetcher.numbers(gap.stream, gap.identity[0], first, stretch.end)
+        ask = self._fetcher.numbers if stretch.numbered else self._fetcher.span
+        return await ask(gap.stream, gap.identity[0], stretch.start, stretch.end)
 
     def _failed(self, stretch: Stretch, error: RestError) -> Iterator[Settled]:
         """Given up where the venue refuses for good, else asked for again later, also after a restart."""
@@ -195,8 +214,8 @@ class Refill:
             delay = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (failures - 1))
             self._later[gap] = failures, time.monotonic() + delay
 
-    def _outcomes(self, stretch: Stretch, fetched: Fetched) -> list[Settled]:
-        return [outcome(self._engine, gap, fetched.received, fetched.missing) for gap in stretch.gaps]
+    def _outcomes(self, gaps: Sequence[Gap], fetched: Fetched) -> list[Settled]:
+        return [outcome(self._engine, gap, fetched.received, fetched.missing) for gap in gaps]
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         filled = [one for one in settled if one.state is State.FILLED]

@@ -149,6 +149,30 @@ async def test_a_refill_that_was_cut_off_goes_on_behind_what_it_stored(tmp_path:
         assert venue.gaps() == [("trades", True, False, 5_498, None)]
 
 
+async def test_a_long_stretch_is_filled_in_parts_and_others_come_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refill, "NUMBERS_AT_ONCE", 1_000)
+    known = {number: NOW_MS - 60_000 + number for number in range(1, 4_000) if number not in (2, 3, 1_500)}
+    async with asking(Past(known), tmp_path) as venue:
+        await venue.store(trade(known[1], 1), trade(known[2_600], 2_600), trade(known[2_602], 2_602))
+        worker = filling(venue)
+        for stored in (1_003, 2_003):
+            await worker.round()
+            assert venue.rows("SELECT count(*) FROM trades") == [(stored,)]
+            assert worker._woken.is_set()
+        minute_ms = NOW_MS // MINUTE_MS * MINUTE_MS - 3 * MINUTE_MS
+        await venue.store(gaps=(lost("candles", minute_ms + 10_000, minute_ms + 20_000),))
+        worker._woken.clear()
+        await worker.round()
+        assert not worker._woken.is_set()
+        assert venue.gaps() == [
+            ("candles", True, False, 2, None),
+            ("trades", False, True, 2_595, "the venue gave 2,595 of 2,598"),
+            ("trades", True, False, 1, None),
+        ]
+
+
 async def test_answers_that_lead_nowhere_end_the_asking(tmp_path: Path) -> None:
     class Circular(ShortMemory):
         histories: ClassVar = {"trades": History("rest/aggTrades[]", _in_circles)}
