@@ -146,8 +146,9 @@ class _Printer:
             pending = found[channel]
             outcome = self._normalizer.normalize(self._protocol, channel, pending.frames, pending.received_at)
             owners += pending.positions
+            in_list = self._protocol.channels[channel].item.endswith("[*]")
             for rejected in outcome.rejected:
-                place = f"item {rejected.item}: " if channel.endswith("[]") else ""
+                place = f"item {rejected.item}: " if in_list else ""
                 problems.append((pending.positions[rejected.frame], place + rejected.reason))
             for unstored in outcome.unstored:
                 self._told.learn(unstored)
