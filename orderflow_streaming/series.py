@@ -6,7 +6,8 @@ instead of the tables, and a row newer than all of its series needs no look at t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -143,6 +144,17 @@ class Numbered:
 
 def quoted(name: str) -> str:
     return f'"{name}"'
+
+
+@contextmanager
+def registered(cursor: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> Iterator[None]:
+    """``rows`` as the table ``name`` meanwhile; an error inside stays the error, though it aborts the transaction."""
+    cursor.register(name, rows)
+    try:
+        yield
+    finally:
+        with suppress(duckdb.TransactionException):
+            cursor.unregister(name)
 
 
 def hot(stream: str) -> str:

@@ -36,9 +36,10 @@ from orderflow_streaming.series import (
     listed,
     microseconds,
     quoted,
+    registered,
     same_key,
 )
-from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.engine import Engine, first_line
 
 _ORDER = ("mark_prices", *(name for name in STREAMS if name != "mark_prices"))
 """Marks first: open interest of the same flush is valued with them."""
@@ -98,6 +99,10 @@ class _Batch:
         return ((code, self.tallies[code], count) for code, count in enumerate(counts.tolist()))
 
 
+class SealedHourError(duckdb.DataError):
+    """Rows reach back into an hour whose file is gone, so that nobody can say whether they are stored."""
+
+
 class Storage:
     """Moves the staging tables of one connection into the stored ones. Not thread-safe.
 
@@ -132,7 +137,8 @@ class Storage:
     ) -> Stored:
         """Store what is staged of ``streams`` and move the mark: all of it, or nothing and the error.
 
-        A dry run tells whether it would go through, and keeps nothing.
+        A dry run tells whether it would go through, and keeps nothing. Raises SealedHourError where rows reach back
+        into hours whose file is gone.
         """
         cursor, stored, last_ids = self._cursor, Stored(gaps=list(gaps)), dict(self._last_ids)
         self._horizons = None
@@ -148,8 +154,12 @@ class Storage:
             self.ledger.save(cursor)
             self._move(mark)
             cursor.execute("ROLLBACK" if dry_run else "COMMIT")
-        except BaseException:
+        except BaseException as error:
             self._roll_back(last_ids)
+            if self._is_gone(error):
+                raise SealedHourError(
+                    f"the hour it belongs to is sealed and cannot be read: {first_line(error)}"
+                ) from error
             raise
         if dry_run:
             self._roll_back(last_ids)
@@ -207,7 +217,9 @@ class Storage:
             changed = new.copy()
             changed[new] = self._funding.changed(
                 self._cursor,
-                self._source("funding_rates", int(batch.times.min()) - rules.FUNDING_LOOKBACK_US),
+                self._source(
+                    "funding_rates", int(batch.times.min()) - rules.FUNDING_LOOKBACK_US, int(batch.times.max())
+                ),
                 batch.rows.filter(pa.array(new)),
                 Numbered(batch.numbered.codes[new], batch.numbered.identities),
                 batch.times[new],
@@ -227,27 +239,35 @@ class Storage:
         margin = COARSEST_TIME_US if stream.identifier else 0
         first, last = int(batch.times[asked].min()) - margin, int(batch.times[asked].max()) + margin
         rows = batch.rows.take(asked).append_column("position", pa.array(asked))
-        self._cursor.register("late_rows", rows)
-        try:
+        with registered(self._cursor, "late_rows", rows):
+            source = self._source(stream.name, first, last)
             found = self._cursor.sql(
-                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {self._source(stream.name, first)} b "
-                f"WHERE {same_key(stream, 'a', 'b')} "
+                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {source} b WHERE {same_key(stream, 'a', 'b')} "
                 f"AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
                 params={"first": first, "last": last},
             ).to_arrow_table()
-        finally:
-            self._cursor.unregister("late_rows")
         return found["position"].to_numpy()
 
-    def _source(self, stream: str, since: int) -> str:
-        """Where rows of ``stream`` from ``since`` (UTC microseconds) on lie: hot, unless hours after it were dropped.
+    def _source(self, stream: str, since: int, until: int) -> str:
+        """What holds the rows of ``stream`` of a span in UTC microseconds, for SQL: the hot table, unless hours that
+        end after the start of the span were dropped.
 
-        The look is part of the transaction: what it is decided on is what the transaction sees.
+        The look is part of the transaction: what it is decided on is what the transaction sees. The span is spelled
+        out, so that no file outside of it is opened.
         """
         if self._horizons is None:
             ends = manifest.horizons(self._cursor)
             self._horizons = {name: int(end.replace(tzinfo=UTC).timestamp()) * 1_000_000 for name, end in ends.items()}
-        return quoted(stream) if since < self._horizons.get(stream, NOTHING_SEEN) else hot(stream)
+        if since >= self._horizons.get(stream, NOTHING_SEEN):
+            return hot(stream)
+        time = quoted(STREAMS[stream].time)
+        span = f"{time} BETWEEN make_timestamp({since}) AND make_timestamp({until})"
+        return f"(SELECT * FROM {quoted(stream)} WHERE {span})"
+
+    def _is_gone(self, error: BaseException) -> bool:
+        """Whether the error is that a sealed file is not there; other errors of the archive may pass."""
+        archive = self._engine.archive
+        return archive is not None and isinstance(error, duckdb.IOException) and archive.root in str(error)
 
     def _discard(self, batch: _Batch, mask: np.ndarray) -> None:
         """Take rows out of the staging table."""
@@ -267,8 +287,8 @@ class Storage:
         names = listed(name for name in stream.table.names if name != "id")
         source = staged(stream.name)
         if stream.name == "open_interest":
-            first = int(batch.times.min()) - rules.INTEREST_LOOKBACK_US
-            source = f"({rules.open_interest(*(self._source(name, first) for name in (stream.name, 'mark_prices')))})"
+            span = int(batch.times.min()) - rules.INTEREST_LOOKBACK_US, int(batch.times.max())
+            source = f"({rules.open_interest(*(self._source(name, *span) for name in (stream.name, 'mark_prices')))})"
         self._cursor.execute(
             f"INSERT INTO {hot(stream.name)} (id, {names}) SELECT ? + row_number() OVER (), {names} FROM {source}",
             [self._last_ids[stream.name]],
@@ -281,7 +301,7 @@ class Storage:
         """Insert new candles and update forming ones; rows inserted per series."""
         newest = rules.newest_candles(batch.rows, batch.numbered.codes, key_columns(batch.rows, batch.stream))
         self._discard(batch, ~newest)
-        source = self._source("candles", int(batch.times.min()))
+        source = self._source("candles", int(batch.times.min()), int(batch.times.max()))
         if source != hot("candles") and (hours := rules.hours_of_changed_candles(self._cursor, source)):
             continuous.recall(self._engine, self._cursor, "candles", hours)
         updated = rules.update_candles(self._cursor) if batch.late.any() else []

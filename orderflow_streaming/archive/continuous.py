@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from orderflow_streaming import markets
 from orderflow_streaming.archive import layout, manifest
@@ -19,6 +21,9 @@ def prepare(engine: Engine) -> None:
 
     Raises StoreUnavailableError where rows lie in an archive that the engine was not opened with.
     """
+    if not engine.empty.exists():
+        engine.empty.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pq.write_table(pa.table({"nothing": pa.array([], pa.bool_())}), engine.empty)
     engine.ensure(*(stream.hot for stream in STREAMS.values()), ARCHIVE, manifest.SITE, manifest.REPLACED)
     for stream in STREAMS.values():
         if _is_table(engine, stream):
@@ -36,7 +41,7 @@ def show(engine: Engine, cursor: duckdb.DuckDBPyConnection, stream: str) -> None
             f"{len(files)} hours of {stream} lie in an archive. Set archive to the path or URL where it is now."
         )
     root = engine.archive.root if engine.archive else ""
-    cursor.execute(layout.continuous_view(STREAMS[stream], root, files))
+    cursor.execute(layout.continuous_view(STREAMS[stream], root, str(engine.empty), files))
 
 
 def recall(engine: Engine, cursor: duckdb.DuckDBPyConnection, stream: str, hours: Collection[datetime]) -> None:

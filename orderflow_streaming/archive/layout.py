@@ -12,10 +12,13 @@ from orderflow_streaming.schema import IDENTITY, Stream
 from orderflow_streaming.tables import Column, Table
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GROWTH = 4
+"""How much longer a stretch of files is than the one after it."""
 NODES = "nodes"
 """Folder of the lists that say which files of each node count."""
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_BETWEEN = "|"
 _VERSIONED = re.compile(r".*\.v\d+")
 
 
@@ -72,33 +75,35 @@ def field_ids(table: Table) -> str:
 def read_files(table: Table, paths: Iterable[str]) -> str:
     """The rows of some files with the declared columns, NULL where a file is older than a column.
 
-    With the columns given the engine opens no file before it reads from it.
+    With the columns given the engine opens no file before it reads from it; a list as one text is bound faster than
+    a list of texts.
     """
     fields = ", ".join(
         f"{_field_id(column)}={{name: {column.name}, type: {column.storage}, default_value: NULL}}"
         for column in table.columns
     )
     kind = "MAP(INTEGER, STRUCT(name VARCHAR, type VARCHAR, default_value VARCHAR))"
-    files = ", ".join(f"'{path}'" for path in paths)
-    return f"read_parquet([{files}], hive_partitioning = false, schema = '{{{fields}}}'::{kind})"
+    files = f"string_split('{_BETWEEN.join(paths)}', '{_BETWEEN}')"
+    return f"read_parquet({files}, hive_partitioning = false, schema = '{{{fields}}}'::{kind})"
 
 
-def continuous_view(stream: Stream, root: str, files: Sequence[File]) -> str:
+def continuous_view(stream: Stream, root: str, empty: str, files: Sequence[File]) -> str:
     """DDL of the table that readers use: what is hot, then the files, newest stretch first.
 
     The time condition of each stretch lets the engine leave out stretches a query does not ask for, without a look
-    at their files.
+    at their files. The engine looks for the first two files of each list whatever is asked: that is ``empty``, a file
+    without rows that is always there, so that what is hot can be read when the archive cannot.
     """
     hot, names = stream.hot, columns(stream.table)
     parts = [f'SELECT {names} FROM "{hot.schema}"."{hot.name}"']
     for start, end, part in stretches(files):
-        source = read_files(stream.table, (f"{root}/{file.path}" for file in part))
+        source = read_files(stream.table, [empty, empty, *(f"{root}/{file.path}" for file in part)])
         parts.append(f"SELECT {names} FROM {source} WHERE {within(stream, start, end)}")
     return f'CREATE OR REPLACE VIEW main."{stream.name}" AS {" UNION ALL ".join(parts)}'
 
 
 def stretches(files: Sequence[File]) -> Iterator[tuple[datetime, datetime, list[File]]]:
-    """Files in stretches of whole days, newest first, each stretch twice as long as the one after it.
+    """Files in stretches of whole days, newest first, each :data:`GROWTH` times as long as the one after it.
 
     A query pays for every stretch when it is planned and for every file of a stretch it touches: few stretches for
     what is old, short ones for what is asked for most.
@@ -110,7 +115,7 @@ def stretches(files: Sequence[File]) -> Iterator[tuple[datetime, datetime, list[
         start = end - days * DAY
         first = next(index for index, file in enumerate(left) if file.hour >= start)
         yield start, end, left[first:]
-        left, days = left[:first], 2 * days
+        left, days = left[:first], GROWTH * days
 
 
 def _field_id(column: Column) -> int:

@@ -25,7 +25,7 @@ from orderflow_streaming.archive.content import Content, content, hashed_as
 from orderflow_streaming.archive.layout import HOUR
 from orderflow_streaming.archive.manifest import Sealed, Site
 from orderflow_streaming.schema import STREAMS, Stream
-from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.engine import Engine, first_line
 from orderflow_streaming.store.errors import ArchiveError, InvalidActionError
 from orderflow_streaming.store.place import Place, digest
 
@@ -315,7 +315,7 @@ class Sealer:
                 except duckdb.TransactionException:
                     continue
                 except (ArchiveError, OSError, duckdb.Error) as error:
-                    outcome = Outcome(stream, hour, "failed", why=_first_line(error))
+                    outcome = Outcome(stream, hour, "failed", why=first_line(error))
                     log.error("%s of %s could not be archived: %s", stream, hour, outcome.why)
                     break
         return replace(outcome, seconds=time.monotonic() - started)
@@ -334,7 +334,3 @@ class Sealer:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

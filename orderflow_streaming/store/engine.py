@@ -10,15 +10,17 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from orderflow_streaming.store.errors import (
+    ArchiveError,
     InvalidQueryError,
     InvalidWriteError,
     QueryMemoryError,
@@ -55,6 +57,9 @@ class Engine:
     ) -> None:
         """``archive`` is where sealed hours lie; the place the database names itself when it is not given."""
         self.path = Path(path) if str(path) != ":memory:" else None
+        self._scratch = ExitStack()
+        own = self.path.parent if self.path else self._scratch.enter_context(TemporaryDirectory(prefix="orderflow-"))
+        self._own = Path(own).resolve() / "store"
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "threads": threads,
@@ -70,7 +75,7 @@ class Engine:
                     f"the database {path} is held by another process. "
                     "Stop it, or let it serve the file (orderflow-stream run) and connect to it."
                 ) from error
-            raise StoreUnavailableError(f"the database {path} cannot be opened: {_first_line(error)}") from error
+            raise StoreUnavailableError(f"the database {path} cannot be opened: {first_line(error)}") from error
         self.archive = archive or self._named_archive()
         """Where sealed hours lie; nothing else outside the database can be read."""
         self._allow_archive()
@@ -83,9 +88,12 @@ class Engine:
     @property
     def staging(self) -> Path:
         """Folder for files that are not complete yet."""
-        if isinstance(self.archive, Folder):
-            return Path(self.archive.root) / ".staging"
-        return (self.path.parent if self.path else Path()).resolve() / "store" / "staging"
+        return Path(self.archive.root) / ".staging" if isinstance(self.archive, Folder) else self._own / "staging"
+
+    @property
+    def empty(self) -> Path:
+        """A Parquet file without rows, at hand even when the archive is not."""
+        return self._own / "empty.parquet"
 
     def _named_archive(self) -> Place | None:
         with self._cursor() as cursor:
@@ -102,6 +110,7 @@ class Engine:
             self._connection.register_filesystem(self.archive.filesystem)
         allowed = [*self.archive.prefixes, f"{self.staging}/"]
         self._connection.execute(f"SET allowed_directories = {allowed!r}")
+        self._connection.execute(f"SET allowed_paths = {[str(self.empty)]!r}")
         self._connection.execute("SET parquet_metadata_cache = true")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -110,6 +119,7 @@ class Engine:
 
     def close(self) -> None:
         self._connection.close()
+        self._scratch.close()
 
     def checkpoint(self, timeout_s: float = 30.0) -> None:
         """Move the write-ahead log into the database file, between two writing transactions."""
@@ -235,7 +245,7 @@ class Engine:
             try:
                 produced = set(cursor.sql(sql, params=_bound(parameters)).columns)
             except duckdb.Error as error:
-                raise InvalidQueryError(_first_line(error)) from error
+                raise InvalidQueryError(first_line(error)) from error
         _check_names(produced, table)
         return self._replace(table, window, sql.strip().rstrip(";"), parameters, None)
 
@@ -261,7 +271,7 @@ class Engine:
             except duckdb.OutOfMemoryException as error:
                 raise QueryMemoryError(f"writing {table.qualified} needs more memory than the store has.") from error
             except duckdb.Error as error:
-                raise InvalidWriteError(f"{table.qualified}: {_first_line(error)}") from error
+                raise InvalidWriteError(f"{table.qualified}: {first_line(error)}") from error
         raise StoreError("unreachable")
 
     @contextmanager
@@ -290,7 +300,7 @@ def check_read_only(sql: str) -> None:
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise InvalidQueryError(_first_line(error)) from error
+        raise InvalidQueryError(first_line(error)) from error
     if len(statements) != 1:
         raise InvalidQueryError(f"send one statement, not {len(statements)}.")
     if statements[0].type not in _READ_STATEMENTS:
@@ -304,7 +314,7 @@ def conform(data: pa.Table, table: Table) -> pa.Table:
     try:
         rows = data.select(list(table.names)).cast(pa.schema([field.with_nullable(True) for field in schema]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise InvalidWriteError(f"table {table.qualified}: {_first_line(error)}") from error
+        raise InvalidWriteError(f"table {table.qualified}: {first_line(error)}") from error
     for column in table.columns:
         if not column.nullable and rows.column(column.name).null_count:
             raise InvalidWriteError(f"table {table.qualified}: column {column.name!r} must not be NULL.")
@@ -343,8 +353,12 @@ def _read_error(error: Exception, expired: bool, timeout_s: float) -> StoreError
             "the query needed more memory than the store gives to queries and was cancelled. "
             "Select fewer columns, narrow the time range or aggregate first."
         )
-    return InvalidQueryError(_first_line(error))
+    if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:
+        return ArchiveError(f"a file of the archive cannot be read: {first_line(error)}")
+    return InvalidQueryError(first_line(error))
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def first_line(error: BaseException) -> str:
+    """One line for a person; of a traceback that DuckDB passes on, what was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from orderflow_streaming.store.errors import StoreUnavailableError
 
 _CHUNK = 1 << 20
-_PATTERN = frozenset("*?[]'\"")
+_PATTERN = frozenset("*?[]|'\"")
 
 
 class Place(ABC):
@@ -112,7 +112,7 @@ class Folder(Place):
 def address(value: str) -> str:
     """``value`` where it can be the root of an archive; raises ValueError."""
     if not value.strip("/") or _PATTERN & set(value):
-        raise ValueError(f"{value!r} cannot be the root of an archive. Use a path or a URL without * ? [ ] ' \"")
+        raise ValueError(f"{value!r} cannot be the root of an archive. Use a path or a URL without * ? [ ] | ' \"")
     return value.rstrip("/")
 
 

@@ -313,8 +313,14 @@ def test_the_loss_of_a_dropped_hour_is_said(node: Node, tmp_path: Path) -> None:
     lost = node.seal(0, "trades")["trades"]
     assert lost["done"] == "failed"
     assert "is missing; it holds 40 rows of trades" in lost["why"]
-    with pytest.raises(InvalidQueryError):
+    with pytest.raises(ArchiveError, match="cannot be read"):
         node.count("trades")
+    late, now = trade(FIRST_MS, 1), trade(FIRST_MS + 5 * HOUR_MS, 9_000)
+    node.store(late, now)
+    assert node.count("hot.trades") == 81, "what does not need the file is stored"
+    ((reason, raw),) = node.rows("SELECT reason, raw FROM ops.quarantine")
+    assert raw == late
+    assert "sealed and cannot be read" in reason
 
 
 def test_a_file_that_reads_back_differently_is_not_written_down(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
