@@ -38,10 +38,10 @@ def trades(symbol: str, start_us: int, end_us: int) -> Pages:
     """Trades of the span and of the seconds it begins and ends in, page by page."""
     for begin, end in spans(start_us, end_us, _TRADES_SPAN_US):
         within = f"contract={contract(symbol)}&from={begin // _SECOND_US}&to={-(-end // _SECOND_US)}"
-        offset = 0
-        while offset is not None:
+        offset, more = 0, True
+        while more:
             page = yield Request(f"{_ROOT}/trades?{within}&limit={_TRADES}&offset={offset}")
-            offset = offset + len(page) if len(page) == _TRADES else None
+            offset, more = offset + len(page), len(page) == _TRADES
 
 
 def funding_rates(symbol: str, start_us: int, end_us: int) -> Pages:

@@ -301,7 +301,8 @@ def _public_liquidates(contract: str, minute: Minute) -> Frames:
             }
             for closed in closures
         ]
-        made.append((sent, pushed("public_liquidates", sent, result), result[-1]["time"]))
+        key = (minute.start_us + closures[-1].when_us) // 1_000
+        made.append((sent, pushed("public_liquidates", sent, result), key))
     return _frames(made)
 
 
