@@ -13,6 +13,7 @@ from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.results import Answer
 from orderflow_streaming.markets import market as declared_market
+from orderflow_streaming.series import SERIES
 from orderflow_streaming.tables import Column, Table
 
 AGE = Column("age_s", "DOUBLE", "age of this row now", "s")
@@ -115,15 +116,24 @@ def newest(
     second = tie or ("id" if "id" in table.names else order)
     shown = [table.column(name) for name in columns]
     first, last = span(start, end)
-    where, values = conditions(table, equals, first, last, order)
     page, page_values = _after(cursor, order, second, table)
     read = ", ".join(f'"{name}"' for name in dict.fromkeys((*columns, order, second)))
     limit = context.rows(limit)
-    sql = (
-        f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page} '
-        f'ORDER BY "{order}" DESC, "{second}" DESC LIMIT {limit + 1}'
+
+    def rows_from(begin: datetime | None) -> pa.Table | None:
+        where, values = conditions(table, equals, begin, last, order)
+        sql = (
+            f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page} '
+            f'ORDER BY "{order}" DESC, "{second}" DESC LIMIT {limit + 1}'
+        )
+        return fetched(context, table, sql, [*values, *page_values])
+
+    recent = (
+        sealed_before(context, table) if (first, last, cursor) == (None, None, None) and order == table.time else None
     )
-    found = fetched(context, table, sql, [*values, *page_values])
+    found = rows_from(recent) if recent else None
+    if found is None or found.num_rows <= limit:
+        found = rows_from(first)
     if found is None:
         return empty(table, shown, no_table(table))
     if not found.num_rows:
@@ -222,6 +232,28 @@ def _after(cursor: str | None, order: str, second: str, table: Table) -> tuple[s
     return f' AND ("{order}" < ? OR ("{order}" = ? AND "{second}" < ?::{kind}))', [moment, moment, value]
 
 
+def sealed_before(context: Context, table: Table) -> datetime | None:
+    """The first time of a stream of which no row lies in a file; None for other tables and without sealed hours.
+
+    What is newest is looked for from there on first, and only then in every file.
+    """
+    if table.schema != "main":
+        return None
+    try:
+        found = context.query("SELECT max(hour) + INTERVAL 1 HOUR FROM ops.archive WHERE stream = ?", [table.name])
+    except ToolError as error:
+        if error.code == "query":
+            return None
+        raise
+    return found[0][0].as_py()
+
+
+def _known_series(context: Context, table: Table, equals: Mapping[str, Any]) -> int:
+    """How many series of a stream under ``equals`` have rows."""
+    where, values = conditions(SERIES, {"stream": table.name, **equals}, None, None)
+    return context.query(f"SELECT count(*) FROM ops.series WHERE {where} AND rows > 0", values)[0][0].as_py()
+
+
 def latest(
     context: Context, table: Table, names: Sequence[str], equals: Mapping[str, Any], by: Sequence[str]
 ) -> Answer:
@@ -230,22 +262,29 @@ def latest(
     ``names`` holds the table's time.
     """
     shown = {name: table.column(name) for name in names}
-    where, values = conditions(table, equals, None, None)
     groups = ", ".join(f'"{name}"' for name in by)
     tie = "id" if "id" in table.names else table.time
     picked = ", ".join(f'"{name}" := "{name}"' for name in names)
     read = ", ".join(f'newest."{name}" AS "{name}"' for name in names)
     source = f'"{table.schema}"."{table.name}"'
-    sql = f"""
-        WITH ends AS (
-            SELECT {groups}, max("{table.time}") AS "{table.time}" FROM {source} WHERE {where} GROUP BY {groups}
-        ),
-        last AS (SELECT * FROM {source} JOIN ends USING ({groups}, "{table.time}"))
-        SELECT {read} FROM (
-            SELECT {groups}, arg_max(struct_pack({picked}), "{tie}") AS newest FROM last GROUP BY {groups}
-        )
-        ORDER BY {groups}"""
-    rows = fetched(context, table, sql, values)
+
+    def rows_from(begin: datetime | None) -> pa.Table | None:
+        where, values = conditions(table, equals, begin, None)
+        sql = f"""
+            WITH ends AS (
+                SELECT {groups}, max("{table.time}") AS "{table.time}" FROM {source} WHERE {where} GROUP BY {groups}
+            ),
+            last AS (SELECT * FROM (SELECT * FROM {source} WHERE {where}) JOIN ends USING ({groups}, "{table.time}"))
+            SELECT {read} FROM (
+                SELECT {groups}, arg_max(struct_pack({picked}), "{tie}") AS newest FROM last GROUP BY {groups}
+            )
+            ORDER BY {groups}"""
+        return fetched(context, table, sql, [*values, *values])
+
+    recent = sealed_before(context, table)
+    rows = rows_from(recent) if recent else None
+    if rows is None or rows.num_rows < _known_series(context, table, equals):
+        rows = rows_from(None)
     if rows is None:
         return empty(table, list(shown.values()), no_table(table))
     if not rows.num_rows:

@@ -20,6 +20,7 @@ from orderflow_streaming import rules
 from orderflow_streaming.archive import continuous, manifest
 from orderflow_streaming.gaps import Gap, gap_rows, sequence_gaps
 from orderflow_streaming.journal import Position
+from orderflow_streaming.prepared import Prepared
 from orderflow_streaming.projection import staged
 from orderflow_streaming.schema import JOURNAL_MARK, OPERATIONS, STREAMS, Stream
 from orderflow_streaming.series import (
@@ -36,7 +37,6 @@ from orderflow_streaming.series import (
     listed,
     microseconds,
     quoted,
-    registered,
     same_key,
 )
 from orderflow_streaming.store.engine import Engine, first_line
@@ -109,10 +109,18 @@ class Storage:
     ``cursor`` is the connection the normalizer stages on; nobody else may use it.
     """
 
-    def __init__(self, engine: Engine, cursor: duckdb.DuckDBPyConnection, consecutive: Consecutive) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cursor: duckdb.DuckDBPyConnection,
+        consecutive: Consecutive,
+        prepared: Prepared | None = None,
+    ) -> None:
+        """``prepared`` is the cursor's, where the normalizer uses it too."""
         engine.ensure(*OPERATIONS, SERIES)
         continuous.prepare(engine)
         self._engine, self._cursor = engine, cursor
+        self._prepared = prepared or Prepared(cursor)
         self._consecutive = consecutive
         self.ledger = Ledger()
         self.ledger.load(cursor)
@@ -151,7 +159,7 @@ class Storage:
                 self._insert("ops.quarantine", quarantine, unless="received_at market raw")
             if stored.gaps:
                 self._insert("ops.gaps", gap_rows(stored.gaps, _now()))
-            self.ledger.save(cursor)
+            self.ledger.save(self._prepared)
             self._move(mark)
             cursor.execute("ROLLBACK" if dry_run else "COMMIT")
         except BaseException as error:
@@ -172,6 +180,7 @@ class Storage:
         self._last_ids = last_ids
         self.ledger.rolled_back()
         self._funding.rolled_back()
+        self._prepared.rolled_back()
         with suppress(duckdb.TransactionException):
             self._cursor.execute("ROLLBACK")
 
@@ -217,6 +226,7 @@ class Storage:
             changed = new.copy()
             changed[new] = self._funding.changed(
                 self._cursor,
+                self._prepared,
                 self._source(
                     "funding_rates", int(batch.times.min()) - rules.FUNDING_LOOKBACK_US, int(batch.times.max())
                 ),
@@ -239,13 +249,15 @@ class Storage:
         margin = COARSEST_TIME_US if stream.identifier else 0
         first, last = int(batch.times[asked].min()) - margin, int(batch.times[asked].max()) + margin
         rows = batch.rows.take(asked).append_column("position", pa.array(asked))
-        with registered(self._cursor, "late_rows", rows):
-            source = self._source(stream.name, first, last)
-            found = self._cursor.sql(
-                f"SELECT position FROM late_rows a WHERE EXISTS (SELECT 1 FROM {source} b WHERE {same_key(stream, 'a', 'b')} "
-                f"AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
-                params={"first": first, "last": last},
-            ).to_arrow_table()
+        late = f"late_{stream.name}"
+        self._prepared.put(late, rows)
+        source = self._source(stream.name, first, last)
+        found = self._cursor.sql(
+            f"SELECT position FROM {late} a "
+            f"WHERE EXISTS (SELECT 1 FROM {source} b WHERE {same_key(stream, 'a', 'b')} "
+            f"AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
+            params={"first": first, "last": last},
+        ).to_arrow_table()
         return found["position"].to_numpy()
 
     def _source(self, stream: str, since: int, until: int) -> str:
@@ -272,11 +284,10 @@ class Storage:
     def _discard(self, batch: _Batch, mask: np.ndarray) -> None:
         """Take rows out of the staging table."""
         if mask.any():
-            self._cursor.register("discarded_rows", batch.rows.select(["row"]).filter(pa.array(mask)))
-            self._cursor.execute(
+            self._prepared.put("discarded_rows", batch.rows.select(["row"]).filter(pa.array(mask)))
+            self._prepared.execute(
                 f"DELETE FROM {staged(batch.stream.name)} WHERE rowid IN (SELECT row FROM discarded_rows)"
             )
-            self._cursor.unregister("discarded_rows")
 
     def _append(self, batch: _Batch, new: np.ndarray) -> np.ndarray:
         """Insert what the staging table holds; rows inserted per series."""
@@ -380,9 +391,9 @@ class Storage:
         """Add the rows; but not those that agree with a stored one in the columns ``unless``."""
         same = " AND ".join(f't."{name}" = r."{name}"' for name in unless.split())
         new = f"WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {same})" if same else ""
-        self._cursor.register("operations_rows", rows)
-        self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM operations_rows r {new}")
-        self._cursor.unregister("operations_rows")
+        rows_of = f"rows_of_{table.replace('.', '_')}"
+        self._prepared.put(rows_of, rows)
+        self._prepared.execute(f"INSERT INTO {table} BY NAME SELECT * FROM {rows_of} r {new}")
 
     def _move(self, mark: Position) -> None:
         values = [mark.segment, mark.offset, _now()]

@@ -35,7 +35,6 @@ GRACE = timedelta(minutes=2)
 """How long after its end an hour may be sealed; late rows are merged when it is sealed again."""
 REPLACED_FOR = timedelta(hours=2)
 """How long a replaced file stays: longer than any query may run, and than other nodes take to notice."""
-ROW_GROUP = 50_000
 _TRIES = 5
 
 
@@ -164,7 +163,7 @@ class Sealer:
         metadata = ", ".join(f"orderflow_{name}: '{value}'" for name, value in facts.items())
         cursor.execute(
             f"COPY (SELECT * FROM ({rows}) ORDER BY {layout.row_order(stream)}) TO '{staged}' (FORMAT parquet, "
-            f"COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {layout.field_ids(stream.table)}, "
+            f"COMPRESSION zstd, FIELD_IDS {layout.field_ids(stream.table)}, "
             f"KV_METADATA {{{metadata}}})"
         )
         return staged
