@@ -55,6 +55,10 @@ class Prepared:
         shelf = self._shelves[name]
         shelf.rows = shelf.rows.schema.empty_table()
 
+    def rolled_back(self) -> None:
+        """The transaction ended that may have been the first to hear of a name."""
+        self._shelves.clear()
+
     def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         """Run a statement without parameters."""
         name, catalog = self._planned.get(sql, (f"prepared_{len(self._planned)}", 0))

@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from orderflow_streaming.prepared import Prepared
 from orderflow_streaming.projection import staged
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.series import (
@@ -174,6 +175,7 @@ class LastFunding:
     def changed(
         self,
         cursor: duckdb.DuckDBPyConnection,
+        prepared: Prepared,
         source: str,
         rows: pa.Table,
         numbered: Numbered,
@@ -192,7 +194,9 @@ class LastFunding:
         before = self._known_before(codes, identities)
         asked = np.flatnonzero(late | np.array([identity not in self._known for identity in identities])[codes])
         if len(asked):
-            for array, found in zip(before, self._stored_before(cursor, source, rows.take(asked)), strict=True):
+            for array, found in zip(
+                before, self._stored_before(cursor, prepared, source, rows.take(asked)), strict=True
+            ):
                 array[asked] = found
         order = np.lexsort((times, codes))
         follows = np.append(False, codes[order][1:] == codes[order][:-1])
@@ -223,29 +227,28 @@ class LastFunding:
     def rolled_back(self) -> None:
         self._changed = {}
 
-    def _stored_before(self, cursor: duckdb.DuckDBPyConnection, source: str, rows: pa.Table) -> tuple[np.ndarray, ...]:
+    def _stored_before(
+        self, cursor: duckdb.DuckDBPyConnection, prepared: Prepared, source: str, rows: pa.Table
+    ) -> tuple[np.ndarray, ...]:
         """Time, rate and settlement stored last at or before each row, within the lookback."""
         numbers = pa.array(np.arange(rows.num_rows))
-        cursor.register("asked_funding", rows.append_column("number", numbers))
-        try:
-            found = cursor.sql(
-                f"""
-                SELECT coalesce(epoch_us(b."timestamp"), {NOTHING_SEEN}), coalesce(b.funding_rate, 'nan'),
-                    coalesce(epoch_us(b.next_funding_time), {NOTHING_SEEN})
-                FROM asked_funding a ASOF LEFT JOIN (
-                    SELECT {_IDENTITY}, "timestamp", funding_rate, last_value(next_funding_time IGNORE NULLS) OVER (
-                        PARTITION BY {_IDENTITY} ORDER BY "timestamp" ROWS UNBOUNDED PRECEDING
-                    ) AS next_funding_time
-                    FROM {source}
-                    WHERE "timestamp" BETWEEN
-                        (SELECT min("timestamp") - INTERVAL {FUNDING_LOOKBACK_H} HOUR FROM asked_funding)
-                        AND (SELECT max("timestamp") FROM asked_funding)
-                ) b ON {_SAME_SERIES} AND a."timestamp" >= b."timestamp"
-                ORDER BY a.number
-                """
-            ).to_arrow_table()
-        finally:
-            cursor.unregister("asked_funding")
+        prepared.put("asked_funding", rows.append_column("number", numbers))
+        found = cursor.sql(
+            f"""
+            SELECT coalesce(epoch_us(b."timestamp"), {NOTHING_SEEN}), coalesce(b.funding_rate, 'nan'),
+                coalesce(epoch_us(b.next_funding_time), {NOTHING_SEEN})
+            FROM asked_funding a ASOF LEFT JOIN (
+                SELECT {_IDENTITY}, "timestamp", funding_rate, last_value(next_funding_time IGNORE NULLS) OVER (
+                    PARTITION BY {_IDENTITY} ORDER BY "timestamp" ROWS UNBOUNDED PRECEDING
+                ) AS next_funding_time
+                FROM {source}
+                WHERE "timestamp" BETWEEN
+                    (SELECT min("timestamp") - INTERVAL {FUNDING_LOOKBACK_H} HOUR FROM asked_funding)
+                    AND (SELECT max("timestamp") FROM asked_funding)
+            ) b ON {_SAME_SERIES} AND a."timestamp" >= b."timestamp"
+            ORDER BY a.number
+            """
+        ).to_arrow_table()
         return tuple(column.combine_chunks().to_numpy(zero_copy_only=False) for column in found.columns)
 
 

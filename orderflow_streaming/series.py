@@ -6,8 +6,7 @@ instead of the tables, and a row newer than all of its series needs no look at t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orderflow_streaming.prepared import Prepared
 from orderflow_streaming.schema import IDENTITY, Stream
 from orderflow_streaming.tables import Column, Table
 
@@ -74,22 +74,20 @@ class Ledger:
     def change(self, stream: str, identity: Identity, series: Series) -> None:
         self._changed[stream, identity] = series
 
-    def save(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def save(self, prepared: Prepared) -> None:
         """Write the changes of this transaction."""
         new = [key for key in self._changed if key not in self._known]
         old = [key for key in self._changed if key in self._known]
         if old:
             keys = " AND ".join(f't."{name}" = s."{name}"' for name in SERIES.key)
-            cursor.register("changed_series", self._table(old))
-            cursor.execute(
+            prepared.put("changed_series", self._table(old))
+            prepared.execute(
                 "UPDATE ops.series t SET last_time = s.last_time, last_sequence = s.last_sequence, rows = s.rows "
                 f"FROM changed_series s WHERE {keys}"
             )
-            cursor.unregister("changed_series")
         if new:
-            cursor.register("new_series", self._table(new))
-            cursor.execute("INSERT INTO ops.series BY NAME SELECT * FROM new_series")
-            cursor.unregister("new_series")
+            prepared.put("new_series", self._table(new))
+            prepared.execute("INSERT INTO ops.series BY NAME SELECT * FROM new_series")
 
     def committed(self) -> None:
         self._known |= self._changed
@@ -144,17 +142,6 @@ class Numbered:
 
 def quoted(name: str) -> str:
     return f'"{name}"'
-
-
-@contextmanager
-def registered(cursor: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> Iterator[None]:
-    """``rows`` as the table ``name`` meanwhile; an error inside stays the error, though it aborts the transaction."""
-    cursor.register(name, rows)
-    try:
-        yield
-    finally:
-        with suppress(duckdb.TransactionException):
-            cursor.unregister(name)
 
 
 def hot(stream: str) -> str:

@@ -24,6 +24,7 @@ from orderflow_streaming.exchanges.protocol import Exchange
 from orderflow_streaming.gaps import Gap
 from orderflow_streaming.journal import Block, Journal, Position
 from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.prepared import Prepared
 from orderflow_streaming.schema import QUARANTINE, STREAMS
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.storing import Consecutive, Storage, Stored, Tally, stored_mark
@@ -111,8 +112,9 @@ class Writer:
         self._interval_s, self._batch_size = interval_s, batch_size
         self.keep_hours, self._max_journal_bytes = keep_hours, max_journal_bytes
         cursor = engine.cursor()
-        self.storage = Storage(engine, cursor, consecutive())
-        self._normalizer = Normalizer(cursor, "ops.instruments")
+        prepared = Prepared(cursor)
+        self.storage = Storage(engine, cursor, consecutive(), prepared)
+        self._normalizer = Normalizer(cursor, "ops.instruments", prepared=prepared)
         self._mark = stored_mark(engine)
         self._gaps: deque[Gap] = deque()
         self._wake = threading.Condition()
