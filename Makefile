@@ -13,6 +13,8 @@ BOOK_INTERVAL_MS ?= 1000
 # PyTorch's index of CPU wheels, where pip does not find one by itself (its install page has the address).
 TORCH_INDEX ?=
 TORCH  := torch==2.13.0
+# Tests side by side: many wait for sockets and clocks, so one more than there are cores.
+JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Ctrl-C and a terminate signal are the way to stop, not a failure.
 STOPPED := || { code=$$?; [ $$code -eq 130 ] || [ $$code -eq 143 ] || exit $$code; }
 
@@ -60,10 +62,10 @@ up: install ## The same on the live exchanges.
 	@$(BIN)/honcho start stream dagster mcp $(STOPPED)
 
 test: install ## Install everything and run all tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 test-fast: install ## The tests without the slow ones.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
 
 check: install ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -1,18 +1,23 @@
-"""Fixtures every test may use: the recorded material, and a store with a served and an embedded face."""
+"""Fixtures every test may use: the recorded material, a store with a served and an embedded face, and the account of
+what faults cost, which is printed when the tests are over.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.workermanage import WorkerController
 
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
+from tests.end_to_end.faults import Account
 
 ROOT = Path(__file__).resolve().parents[1]
 # How fast examples are made says something of the machine, not of the code.
@@ -22,6 +27,7 @@ settings.load_profile("any machine")
 # Daemons of tests run side by side.
 os.environ.setdefault("ORDERFLOW_HTTP_PORT", "0")
 
+ACCOUNTS = pytest.StashKey[list[Account]]()
 REQUIRED = os.environ.get("ORDERFLOW_REQUIRE_SHARED") == "1"
 
 
@@ -65,3 +71,27 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         request.getfixturevalue("served")
     with connect(tmp_path, scope="write") as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def accounts(request: pytest.FixtureRequest) -> list[Account]:
+    """What the faults cost."""
+    return request.config.stash.setdefault(ACCOUNTS, [])
+
+
+@pytest.hookimpl
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (sent := getattr(session.config, "workeroutput", None)) is not None:
+        sent["accounts"] = [asdict(account) for account in session.config.stash.get(ACCOUNTS, [])]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    told = getattr(node, "workeroutput", {}).get("accounts", ())
+    node.config.stash.setdefault(ACCOUNTS, []).extend(Account(**account) for account in told)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if accounts := terminalreporter.config.stash.get(ACCOUNTS, []):
+        terminalreporter.section("what each fault cost")
+        terminalreporter.write_line(Account.table(accounts))
