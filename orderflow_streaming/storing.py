@@ -49,6 +49,9 @@ COARSEST_CUT_US = 1_000
 COARSEST_TIME_US = 1_000_000
 """The same trade may come with a time rounded to the millisecond, or cut to the second."""
 
+_DISCARDED_ROWS = pa.schema([("row", pa.int64())])
+_LATE_ROWS = _DISCARDED_ROWS.append(pa.field("position", pa.int64()))
+
 Consecutive = Mapping[tuple[str, str], str]
 """Market and stream to the column whose values rise by one from row to row of a series."""
 
@@ -121,6 +124,8 @@ class Storage:
         continuous.prepare(engine)
         self._engine, self._cursor = engine, cursor
         self._prepared = prepared or Prepared(cursor)
+        self._prepared.put("late_rows", _LATE_ROWS.empty_table())
+        self._prepared.put("discarded_rows", _DISCARDED_ROWS.empty_table())
         self._consecutive = consecutive
         self.ledger = Ledger()
         self.ledger.load(cursor)
@@ -248,12 +253,11 @@ class Storage:
         stream = batch.stream
         margin = COARSEST_TIME_US if stream.identifier else 0
         first, last = int(batch.times[asked].min()) - margin, int(batch.times[asked].max()) + margin
-        rows = batch.rows.take(asked).append_column("position", pa.array(asked))
-        late = f"late_{stream.name}"
-        self._prepared.put(late, rows)
+        rows = batch.rows.select(["row"]).take(asked).append_column("position", pa.array(asked))
+        self._prepared.put("late_rows", rows)
         source = self._source(stream.name, first, last)
         found = self._cursor.sql(
-            f"SELECT position FROM {late} a "
+            f"SELECT position FROM late_rows l JOIN {staged(stream.name)} a ON a.rowid = l.row "
             f"WHERE EXISTS (SELECT 1 FROM {source} b WHERE {same_key(stream, 'a', 'b')} "
             f"AND b.{quoted(stream.time)} BETWEEN make_timestamp($first) AND make_timestamp($last))",
             params={"first": first, "last": last},
