@@ -1,4 +1,4 @@
-"""cryptofeed's own handling of a message: its feed's ``message_handler``, with callbacks that take the typed objects."""
+"""cryptofeed's own handling of a message: its feed's ``message_handler``, with callbacks that take typed objects."""
 
 from __future__ import annotations
 
