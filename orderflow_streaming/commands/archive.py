@@ -84,17 +84,20 @@ def _chosen(
     told: dict[str, Any], hour: datetime | None, start: datetime | None, end: datetime | None
 ) -> list[datetime]:
     """The hours that were asked for."""
+    for time in (hour, start, end):
+        if time and (time.minute or time.second):
+            raise CommandError(f"{time:%H:%M} is not the start of an hour. Give whole hours, UTC.", CONFIGURATION)
     if hour and (start or end):
         raise CommandError("give --hour alone, or --from with --to.", CONFIGURATION)
     if hour:
-        return [hour.replace(minute=0)]
+        return [hour]
     if end and not start:
         raise CommandError("--to needs --from.", CONFIGURATION)
     if not start:
         return [datetime.fromisoformat(text) for text in told["waiting"]]
     now = datetime.now(UTC).replace(tzinfo=None)
     until = min(end or now, now - _HOUR)
-    hours, following = [], start.replace(minute=0)
+    hours, following = [], start
     while following < until:
         hours.append(following)
         following += _HOUR

@@ -70,6 +70,7 @@ def test_the_status_says_what_is_sealed_and_what_waits(node: Node) -> None:
     [
         (["--hour", "2025-10-09T08:00", "--from", "2025-10-09"], "give --hour alone"),
         (["--to", "2025-10-09"], "--to needs --from"),
+        (["--hour", "2025-10-09T08:30"], "08:30 is not the start of an hour"),
         (["--from", "2999-01-01"], "is over"),
         (["--hour", "2999-01-01T00:00"], "is not over"),
         (["--hour", "soon"], "does not match"),
