@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orderflow_streaming.books import LocalBook
-from orderflow_streaming.exchanges.gateio_books import BOOKS
-from orderflow_streaming.exchanges.gateio_histories import HISTORIES
+from orderflow_streaming.exchanges.gateio.books import BOOKS
+from orderflow_streaming.exchanges.gateio.histories import HISTORIES
 from orderflow_streaming.exchanges.protocol import rest_frame
 from orderflow_streaming.merging import OutOfSequenceError
 

@@ -13,7 +13,7 @@ import pytest
 
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.hyperliquid_histories import HISTORIES
+from orderflow_streaming.exchanges.hyperliquid.histories import HISTORIES
 from orderflow_streaming.exchanges.protocol import ControlKind, OutOfReachError, Request, rest_frame
 from orderflow_streaming.normalize import Normalizer
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.hyperliquid_histories import info
+from orderflow_streaming.exchanges.hyperliquid.histories import info
 from orderflow_streaming.exchanges.protocol import ControlKind, OutOfReachError, Request, rest_frame
 from orderflow_streaming.markets import SYMBOLS
 from orderflow_streaming.normalize import Normalizer

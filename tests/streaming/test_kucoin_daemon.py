@@ -21,8 +21,8 @@ from orderflow_streaming.journal import Journal
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.rest import RestClient
 from orderflow_streaming.session import UNPLACED
-from orderflow_streaming.simulator.dialects.kucoin_frames import TRADE_STEP
-from orderflow_streaming.simulator.dialects.kucoin_spot import KucoinSpot
+from orderflow_streaming.simulator.dialects.kucoin.frames import TRADE_STEP
+from orderflow_streaming.simulator.dialects.kucoin.spot import KucoinSpot
 from orderflow_streaming.subscription import State
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.test_simulator_server import Venue

@@ -19,8 +19,9 @@ from orderflow_streaming.exchanges.protocol import Request, rest_frame
 from orderflow_streaming.markets import MARKETS, SYMBOLS
 from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.projection import staged
-from orderflow_streaming.simulator.dialects import DIALECTS, kucoin_token
+from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
+from orderflow_streaming.simulator.dialects.kucoin import token as kucoin_token
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.market import Market

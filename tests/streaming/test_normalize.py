@@ -13,7 +13,7 @@ import pytest
 
 from orderflow_streaming import projection
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.binance import BinanceFutures
+from orderflow_streaming.exchanges.binance.futures import BinanceFutures
 from orderflow_streaming.exchanges.protocol import Channel, Exchange, Rows, values
 from orderflow_streaming.normalize import Normalizer, Outcome
 from orderflow_streaming.projection import staged

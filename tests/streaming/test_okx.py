@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orderflow_streaming import markets
 from orderflow_streaming.books import LocalBook
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.exchanges.okx_books import BOOKS, checksum
+from orderflow_streaming.exchanges.okx.books import BOOKS, checksum
 from orderflow_streaming.exchanges.protocol import ControlKind, Pages
 from orderflow_streaming.merging import OutOfSequenceError
 from orderflow_streaming.normalize import Normalizer

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from orderflow_streaming import fetching, refill
-from orderflow_streaming.exchanges.binance import BinanceFutures
+from orderflow_streaming.exchanges.binance.futures import BinanceFutures
 from orderflow_streaming.exchanges.protocol import History, OutOfReachError, Pages, Request
 from orderflow_streaming.gaps import DISCONNECTION, SEQUENCE_JUMP, Gap, Settled, State, open_gaps, settle, unfilled
 from orderflow_streaming.markets import MARKETS

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from orderflow_streaming.exchanges.binance import BinanceFutures as Collected
+from orderflow_streaming.exchanges.binance.futures import BinanceFutures as Collected
 from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall

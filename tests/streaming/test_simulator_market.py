@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orderflow_streaming.simulator.candles import DAY_MINUTES, Rolling, candle
-from orderflow_streaming.simulator.dialects.binance_futures import VENUE
+from orderflow_streaming.simulator.dialects.binance.futures import VENUE
 from orderflow_streaming.simulator.latent import Latent
 from orderflow_streaming.simulator.market import Market
 from orderflow_streaming.simulator.perpetual import funding_rate

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from orderflow_streaming.commands.simulate import command
 from orderflow_streaming.simulator import faults
 from orderflow_streaming.simulator.clock import STEP_US, Clock
-from orderflow_streaming.simulator.dialects.binance_futures import BinanceFutures
+from orderflow_streaming.simulator.dialects.binance.futures import BinanceFutures
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.server import Plan, Simulator
 

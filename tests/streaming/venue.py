@@ -11,7 +11,7 @@ from typing import ClassVar
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from orderflow_streaming.exchanges.binance import BinanceFutures
+from orderflow_streaming.exchanges.binance.futures import BinanceFutures
 from orderflow_streaming.exchanges.protocol import Endpoints, Limits, Socket
 
 

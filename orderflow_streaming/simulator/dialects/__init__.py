@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from orderflow_streaming.simulator.dialects.binance_futures import BinanceFutures
-from orderflow_streaming.simulator.dialects.binance_spot import BinanceSpot
-from orderflow_streaming.simulator.dialects.bybit import BybitFutures, BybitSpot
+from orderflow_streaming.simulator.dialects.binance.futures import BinanceFutures
+from orderflow_streaming.simulator.dialects.binance.spot import BinanceSpot
+from orderflow_streaming.simulator.dialects.bybit.markets import BybitFutures, BybitSpot
 from orderflow_streaming.simulator.dialects.dialect import Dialect
-from orderflow_streaming.simulator.dialects.gateio_futures import GateioFutures
-from orderflow_streaming.simulator.dialects.hyperliquid_futures import HyperliquidFutures
-from orderflow_streaming.simulator.dialects.kucoin_futures import KucoinFutures
-from orderflow_streaming.simulator.dialects.kucoin_spot import KucoinSpot
-from orderflow_streaming.simulator.dialects.okx_futures import OkxFutures
+from orderflow_streaming.simulator.dialects.gateio.futures import GateioFutures
+from orderflow_streaming.simulator.dialects.hyperliquid.futures import HyperliquidFutures
+from orderflow_streaming.simulator.dialects.kucoin.futures import KucoinFutures
+from orderflow_streaming.simulator.dialects.kucoin.spot import KucoinSpot
+from orderflow_streaming.simulator.dialects.okx.futures import OkxFutures
 
 DIALECTS: dict[str, Dialect] = {
     dialect.venue.name: dialect

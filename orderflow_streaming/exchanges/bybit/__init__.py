@@ -1,0 +1,1 @@
+"""Bybit as it is collected."""

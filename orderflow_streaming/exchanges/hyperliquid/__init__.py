@@ -1,0 +1,1 @@
+"""Hyperliquid as it is collected."""

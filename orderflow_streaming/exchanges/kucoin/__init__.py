@@ -1,0 +1,1 @@
+"""KuCoin as it is collected."""

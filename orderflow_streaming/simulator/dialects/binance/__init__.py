@@ -1,0 +1,1 @@
+"""Binance as it is simulated."""

@@ -1,0 +1,1 @@
+"""Gate.io as it is simulated."""

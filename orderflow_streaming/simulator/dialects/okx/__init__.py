@@ -1,0 +1,1 @@
+"""OKX as it is simulated."""
