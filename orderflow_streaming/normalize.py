@@ -1,6 +1,6 @@
 """From raw frames to rows of the stream tables, batch by batch, inside DuckDB.
 
-A batch is frames of one market and one channel. Where its frames make at most one row of one stream each, a single
+A batch is frames of one market and one channel. Where its items make at most one row of one stream each, a single
 statement takes the declared values out of all of them, derives the columns and appends them to a temporary *staging
 table*. What it cannot take, and the frames of other channels, are examined: one statement says for each item why no
 row can be made of it, if so, and further ones stage the rows of each stream. Python looks at no field.
@@ -152,15 +152,14 @@ class Normalizer:
             return {}, batch
         stream, statement = steps.direct
         count = self._changed(self._prepared.execute(statement))
-        first = batch["frame"][0].as_py()
-        amiss = f"frame >= {first} AND item IS NULL"
-        found = self._connection.execute(f"SELECT frame FROM {staged(stream)} WHERE {amiss}").fetchnumpy()["frame"]
+        amiss = f"SELECT frame FROM {staged(stream)} WHERE frame >= {batch['frame'][0]} AND item IS NULL"
+        found = np.unique(self._connection.execute(amiss).fetchnumpy()["frame"])
         if not len(found):
             return {stream: count}, batch.slice(0, 0)
-        self._unstage(steps, amiss)
-        rest = batch.take(np.searchsorted(batch["frame"].to_numpy(), np.sort(found)))
+        count -= self._unstage(steps, f"frame IN ({amiss})")
+        rest = batch.take(np.searchsorted(batch["frame"].to_numpy(), found))
         self._prepared.put(FRAMES, rest)
-        return {stream: count - len(found)}, rest
+        return {stream: count}, rest
 
     def _examined(self, steps: Plan) -> Outcome:
         """What became of the frames that were put in; those rejected by the number they have in the staging tables."""
@@ -181,9 +180,10 @@ class Normalizer:
         prepared.release(steps.items)
         return outcome
 
-    def _unstage(self, steps: Plan, which: str) -> None:
-        for stream, _ in steps.stage:
-            self._connection.execute(f"DELETE FROM {staged(stream)} WHERE {which}")
+    def _unstage(self, steps: Plan, which: str) -> int:
+        """Take rows out of the staging tables; returns how many."""
+        deletions = (f"DELETE FROM {staged(stream)} WHERE {which}" for stream, _ in steps.stage)
+        return sum(self._changed(self._connection.execute(deletion)) for deletion in deletions)
 
     def _changed(self, result: duckdb.DuckDBPyConnection) -> int:
         """The one number a statement returned: rows inserted, or counted."""

@@ -34,8 +34,8 @@ class Plan:
     """Statements for one channel."""
 
     direct: tuple[str, str] | None
-    """Stream and statement that appends one row per frame, for channels whose frames make at most one row of one
-    stream. ``item`` is NULL in the row of a frame that has anything amiss; then the other statements take over."""
+    """Stream and statement that appends one row per item, for channels whose items make at most one row of one
+    stream. ``item`` is NULL in the row of an item that has anything amiss; then the other statements take over."""
     examine: str
     """Selects the items, with the reason of each that is none."""
     items: str
@@ -79,9 +79,8 @@ class _Composer:
     def plan(self) -> Plan:
         stored = [rows for rows in self.channel.rows if rows.kind in STREAMS]
         unstored = [rows for rows in self.channel.rows if rows.kind not in STREAMS]
-        single = len(stored) == 1 and not self.channel.item.endswith("[*]")
         return Plan(
-            direct=(stored[0].kind, self._stage(stored[0], self._clean(stored[0]))) if single else None,
+            direct=(stored[0].kind, self._stage(stored[0], self._clean(stored[0]))) if len(stored) == 1 else None,
             examine=self._examined(),
             items=self.items,
             stage=tuple((rows.kind, self._stage(rows, self._taken(rows))) for rows in stored),
@@ -110,17 +109,20 @@ class _Composer:
         )
 
     def _clean(self, rows: Rows) -> str:
-        """All items, with ``item`` NULL where anything is absent or malformed, without a word about what.
+        """All items, with ``item`` NULL where anything needed is absent or malformed, without a word about what.
 
         No filter: the engine would push it down and take the values out of the frame once per condition.
         """
-        checks = [_is_usable(self.names[path], kind) for path, kind in self.channel.values.items()]
+        checks = [
+            f"({_is_usable(self.names[path], kind)} OR ({_is_there(self.text[path], kind)}) IS NOT TRUE)"
+            for path, kind in self.channel.values.items()
+        ]
         checks += ["symbol IS NOT NULL", "size IS NOT NULL"]
         checks += [f"({self.sql(rows.fields[name])}) IS NOT NULL" for name in _required(rows)]
         checks += [f"({self.sql(rows.fields[name])}) >= {SMALLEST}" for name in _positive(rows)]
         checks += [] if rows.where == "true" else [f"({self.sql(rows.where)})"]
         item = f"CASE WHEN {' AND '.join(checks)} THEN item END AS item"
-        return f"(SELECT * REPLACE ({item}) FROM ({self._identified(self._values())}))"
+        return f"(SELECT * REPLACE ({item}) FROM ({self._identified(self._values('x', 'y'))}))"
 
     def _taken(self, rows: Rows) -> str:
         """The examined items that ``rows`` takes."""
