@@ -21,6 +21,8 @@ FEEDS = {
     "gateio_futures": exchanges.GateioFutures,
     "kucoin_spot": exchanges.KuCoin,
 }
+TOKEN = {"data": {"token": "", "instanceServers": [{"endpoint": "", "pingInterval": 18_000}]}}
+"""What KuCoin's feed asks for before it connects."""
 TAKEN = (
     *(defines.TRADES, defines.TICKER, defines.L2_BOOK, defines.FUNDING, defines.INDEX),
     *(defines.OPEN_INTEREST, defines.CANDLES, defines.LIQUIDATIONS),
@@ -46,6 +48,7 @@ def handle(job: dict[str, Any], frames: Frames) -> dict[str, Any]:
     spelled = kind.convert_to_spot_name if job["market"] == "bybit_spot" else lambda _, symbol: symbol
     names = {spelled(kind, symbol): symbol for symbol in job["symbols"]}
     names = {name: name for name in names if name}
+    kind.http_sync = SimpleNamespace(write=lambda *_, **__: TOKEN)
     details = {"instrument_type": dict.fromkeys(names, ""), "tick_size": dict.fromkeys(names, "0.1")}
     Symbols.set(kind.id, names, details)
     taken = 0
