@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from orderflow_streaming.store import Store, connect
 from tests.assets.computing import compute, copied
 from tests.assets.tape import END, START, Tape, load, planted
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_an_earlier_instance() -> Iterator[None]:
+    """Dagster keeps a pointer into the last instance, also when that is gone."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(scope="session")

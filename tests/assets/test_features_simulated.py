@@ -96,4 +96,4 @@ def test_the_last_quarter_is_known_and_in_range(group: str, feature: Feature, si
     assert len(rows) == 15 * len(SYMBOLS)
     assert not any(row["bad"] for row in rows)
     if not feature.name.startswith(tuple(BASELINES)):
-        assert sum(row["v"] is not None for row in rows) > 0.8 * len(rows)
+        assert sum(row["v"] is not None for row in rows) > 0.7 * len(rows)

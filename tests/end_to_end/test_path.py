@@ -107,8 +107,9 @@ def newest(data_dir: Path) -> datetime | None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("path")
     data_dir, port = folder / "data", free_port()
-    simulate = f"orderflow_streaming simulate --history {HISTORY_H} --port {port} --symbols BTCUSDT --seed 7"
-    collect = f"orderflow_streaming run --simulator http://127.0.0.1:{port} --port 0 --symbols BTCUSDT"
+    which = "--symbols BTCUSDT --market"
+    simulate = f"orderflow_streaming simulate --history {HISTORY_H} --port {port} --seed 7 {which} binance_futures"
+    collect = f"orderflow_streaming run --simulator http://127.0.0.1:{port} --port 0 {which}s binance_futures"
     knobs = ["--activity", "0.3", "--book-interval-ms", "1000"]
     os.environ["ORDERFLOW_OVERFLOW"] = "wait"
     with (
