@@ -9,8 +9,8 @@ from orderflow_assets.forecasting.tables import TABLES as FORECASTING
 from orderflow_assets.layers import LAYERS
 from orderflow_streaming.markets import suggestion
 from orderflow_streaming.schema import OPERATIONS, STREAMS
-from orderflow_streaming.series import SERIES
 from orderflow_streaming.tables import Table
+from orderflow_streaming.writing.series import SERIES
 
 
 @cache

@@ -13,8 +13,8 @@ from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.results import Answer
 from orderflow_streaming.markets import market as declared_market
-from orderflow_streaming.series import SERIES
 from orderflow_streaming.tables import Column, Table
+from orderflow_streaming.writing.series import SERIES
 
 AGE = Column("age_s", "DOUBLE", "age of this row now", "s")
 NEWEST_FIRST = {"order": "newest first", "times": "UTC"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from orderflow_streaming.alerts import ALERTS, Alert
 from orderflow_streaming.store import Store
+from orderflow_streaming.watching.alerts import ALERTS, Alert
 
 
 def raise_alert(store: Store, level: str, source: str, message: str, details: Mapping[str, Any]) -> None:
-    """Store one alert. Raises ValueError for an unknown level (:data:`~orderflow_streaming.alerts.LEVELS`)."""
+    """Store one alert. Raises ValueError for an unknown level (:data:`~orderflow_streaming.watching.alerts.LEVELS`)."""
     alert = Alert(datetime.now(UTC).replace(tzinfo=None), level, source, message, details)
     store.write(ALERTS, pa.Table.from_pylist([alert.row()], schema=ALERTS.arrow_schema))

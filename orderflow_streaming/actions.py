@@ -16,12 +16,12 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from orderflow_streaming import settings as configuration
-from orderflow_streaming.alerting import Alerting
-from orderflow_streaming.collector import Collector
 from orderflow_streaming.markets import UnknownNameError, market, suggestion
+from orderflow_streaming.reading.collector import Collector
 from orderflow_streaming.settings import Settings, SettingsError
 from orderflow_streaming.store.errors import InvalidActionError, StoreUnavailableError
 from orderflow_streaming.store.server import StoreServer
+from orderflow_streaming.watching.alerting import Alerting
 
 log = logging.getLogger(__name__)
 

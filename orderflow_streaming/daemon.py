@@ -13,25 +13,25 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from types import FrameType
 
-from orderflow_streaming import coverage, web
 from orderflow_streaming.actions import Actions
-from orderflow_streaming.alerting import Alerting
 from orderflow_streaming.archive.continuous import create_views
 from orderflow_streaming.archive.service import Archive
-from orderflow_streaming.backfilling import Backfilling
-from orderflow_streaming.collector import Collector
-from orderflow_streaming.gathering import gathering_loop
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.market_reader import Plan, plans
 from orderflow_streaming.markets import table_name
-from orderflow_streaming.series import Identity
+from orderflow_streaming.past.backfilling import Backfilling
+from orderflow_streaming.reading.collector import Collector
+from orderflow_streaming.reading.gathering import gathering_loop
+from orderflow_streaming.reading.market_reader import Plan, plans
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.place import place
 from orderflow_streaming.store.server import StoreServer
-from orderflow_streaming.storing import stored_mark
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.watching import coverage, web
+from orderflow_streaming.watching.alerting import Alerting
+from orderflow_streaming.writing.series import Identity
+from orderflow_streaming.writing.storing import stored_mark
+from orderflow_streaming.writing.writer import Writer
 
 log = logging.getLogger(__name__)
 

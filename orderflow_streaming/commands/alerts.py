@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from orderflow_streaming.alerts import ALERTS, OPEN
 from orderflow_streaming.control import ask, data_dir_option
 from orderflow_streaming.exit_codes import CONFIGURATION, CommandError
 from orderflow_streaming.settings import SettingsError, load
 from orderflow_streaming.store import StoreError, connect
+from orderflow_streaming.watching.alerts import ALERTS, OPEN
 
 
 @click.group("alerts", invoke_without_command=True)

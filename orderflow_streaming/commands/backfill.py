@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from orderflow_streaming import log
-from orderflow_streaming.backfill_order import BackfillError, Order
 from orderflow_streaming.control import ask, data_dir_option
 from orderflow_streaming.daemon import Daemon
 from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, CommandError
 from orderflow_streaming.markets import UnknownNameError
+from orderflow_streaming.past.backfill_order import BackfillError, Order
 from orderflow_streaming.settings import Settings, SettingsError, load
 from orderflow_streaming.store import (
     InvalidActionError,

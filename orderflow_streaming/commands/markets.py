@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from orderflow_streaming import markets
 from orderflow_streaming.exchanges import PROTOCOLS, exchange
 from orderflow_streaming.exchanges.protocol import Exchange
 

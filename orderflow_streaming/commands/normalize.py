@@ -14,18 +14,18 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orderflow_streaming import told
-from orderflow_streaming.books import INTERVAL_US
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import INTERVAL_US
 from orderflow_streaming.exchanges.protocol import Exchange, UnsupportedFrameError
 from orderflow_streaming.exit_codes import CONFIGURATION, UNPARSED, CommandError
 from orderflow_streaming.markets import UnknownNameError, table_name
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
-from orderflow_streaming.recording import Message, RecordingError, messages
+from orderflow_streaming.recordings import told
+from orderflow_streaming.recordings.recording import Message, RecordingError, messages
+from orderflow_streaming.recordings.states import Missed, States
+from orderflow_streaming.recordings.told import ToldInstruments
 from orderflow_streaming.schema import STREAMS
-from orderflow_streaming.states import Missed, States
-from orderflow_streaming.told import ToldInstruments
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 
 CHUNK_MESSAGES = 20_000
 CHUNK_BYTES = 32 << 20

@@ -12,7 +12,7 @@ import click
 from orderflow_streaming.actions import keep
 from orderflow_streaming.control import data_dir_option
 from orderflow_streaming.exit_codes import CONFIGURATION, CommandError
-from orderflow_streaming.journal import Segment, described, recorded_segments
+from orderflow_streaming.recordings.journal import Segment, described, recorded_segments
 from orderflow_streaming.settings import Settings, SettingsError, load
 from orderflow_streaming.store import InvalidActionError, StoreAuthError, StoreUnavailableError, connect
 

@@ -17,19 +17,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from orderflow_streaming.daemon import create_views
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, CommandError
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.instruments import stored_symbols
-from orderflow_streaming.journal import Journal
 from orderflow_streaming.markets import UnknownNameError
-from orderflow_streaming.recording import RecordingError
-from orderflow_streaming.replaying import Recording, Replayed, ReplayError, found, replay
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.instruments import stored_symbols
+from orderflow_streaming.recordings.journal import Journal
+from orderflow_streaming.recordings.recording import RecordingError
+from orderflow_streaming.recordings.replaying import Recording, Replayed, ReplayError, found, replay
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.settings import Settings, SettingsError, load
 from orderflow_streaming.store import StoreError, StoreLockedError
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import stored_mark
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.storing import stored_mark
+from orderflow_streaming.writing.writer import Writer
 
 _SOURCE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -7,16 +7,17 @@ from typing import Any
 
 import click
 
-from orderflow_streaming import coverage, log
-from orderflow_streaming.alerting import announce
-from orderflow_streaming.collector import NoMarketReachedError, StoreBrokenError
+from orderflow_streaming import log
 from orderflow_streaming.daemon import Daemon, Report
 from orderflow_streaming.exit_codes import CONFIGURATION, LOCKED, UNREACHABLE, CommandError
 from orderflow_streaming.markets import UnknownNameError
+from orderflow_streaming.reading.collector import NoMarketReachedError, StoreBrokenError
 from orderflow_streaming.settings import Settings, SettingsError, load
 from orderflow_streaming.store import StoreError, StoreLockedError
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.server import PortInUseError
+from orderflow_streaming.watching import coverage
+from orderflow_streaming.watching.alerting import announce
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -1,4 +1,4 @@
-"""The channel of the frames that a :class:`~orderflow_streaming.books.BookMerger` makes, the same for every venue."""
+"""The channel of the frames that a :class:`~orderflow_streaming.exchanges.books.BookMerger` makes, for every venue."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, BookMerger
+from orderflow_streaming.exchanges.books import BookFeed, BookMerger
+from orderflow_streaming.exchanges.merging import Merger
 from orderflow_streaming.markets import Market
-from orderflow_streaming.merging import Merger
 
 
 def values(**paths: str) -> dict[str, str]:
@@ -100,9 +100,9 @@ class Rows:
 
     ``$T`` stands for the value at path ``T`` of the item (see :attr:`Channel.values`); ``received_at`` is in scope.
     Where ``kind`` is the name of a stream, ``fields`` are that stream's base fields
-    (:mod:`orderflow_streaming.derive`) and the rest of its columns follows from them, the same for all exchanges.
-    Any other ``kind`` (``book_delta``, ``instrument``, …) is known and stored nowhere; its fields are what a reader
-    of a recording sees.
+    (:mod:`orderflow_streaming.writing.derive`) and the rest of its columns follows from them, the same for all
+    exchanges. Any other ``kind`` (``book_delta``, ``instrument``, …) is known and stored nowhere; its fields are what
+    a reader of a recording sees.
     """
 
     kind: str

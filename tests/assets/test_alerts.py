@@ -12,8 +12,8 @@ from dagster import DagsterInstance, build_run_status_sensor_context
 from orderflow_assets.alerts import raise_alert
 from orderflow_assets.defs.operations.sensors import alert_on_run_failure
 from orderflow_assets.resources import StoreResource
-from orderflow_streaming.alerts import ALERTS
 from orderflow_streaming.store import Store, connect
+from orderflow_streaming.watching.alerts import ALERTS
 from tests.assets.planted import LOWER, UPPER, Faults, minutes, partition, plant_trades, planted_defs
 
 START = datetime.fromisoformat("2025-06-03T08:00")

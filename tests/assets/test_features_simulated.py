@@ -12,15 +12,15 @@ import pytest
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.feature import Feature
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.journal import Position
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.recordings.journal import Position
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.store import Store
 from orderflow_streaming.store.client import LocalStore
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import Storage
-from orderflow_streaming.writer import consecutive
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.storing import Storage
+from orderflow_streaming.writing.writer import consecutive
 from tests.assets.computing import compute
 from tests.assets.tape import SECOND, us
 

@@ -16,8 +16,8 @@ import msgspec
 import pyarrow as pa
 
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.frames import frames
+from orderflow_streaming.writing.normalize import Normalizer
 
 ROUNDS = 5
 START_US = 1_793_836_800_000_000  # 2026-11-05 00:00 UTC

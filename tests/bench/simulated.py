@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.merging import Merger
 from orderflow_streaming.exchanges.protocol import Exchange, Instrument, Request, as_request, decoded
-from orderflow_streaming.journal import FRAMES, Batch
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.merging import Merger
+from orderflow_streaming.recordings.journal import FRAMES, Batch
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import Dialect, RestCall

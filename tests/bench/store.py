@@ -14,15 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.journal import FRAMES, Batch, Journal
 from orderflow_streaming.markets import MARKETS
+from orderflow_streaming.recordings.journal import FRAMES, Batch, Journal
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.writer import Writer
 from tests.bench.normalize import MARKET, START_US
 
 FLUSH_ROWS, ROUNDS = 10_000, 7

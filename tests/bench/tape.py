@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from orderflow_streaming.books import Change
+from orderflow_streaming.exchanges.books import Change
 from orderflow_streaming.exchanges.protocol import Exchange, UnsupportedFrameError
-from orderflow_streaming.recording import Message, messages
+from orderflow_streaming.recordings.recording import Message, messages
 
 ROOT = Path(__file__).resolve().parents[2]
 WIRE = Path(os.environ.get("ORDERFLOW_SHARED", ROOT.parent / "shared")) / "wire"

@@ -25,16 +25,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orderflow_streaming.books import INTERVAL_US, BookMerger
 from orderflow_streaming.exchanges import PROTOCOLS, exchange
+from orderflow_streaming.exchanges.books import INTERVAL_US, BookMerger
 from orderflow_streaming.exchanges.merged import MERGED_BOOK
+from orderflow_streaming.exchanges.merging import Merger
 from orderflow_streaming.exchanges.protocol import Exchange
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.merging import Merger
-from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.schema import INSTRUMENTS, STREAMS
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.frames import frames as simulated_frames
+from orderflow_streaming.writing.normalize import Normalizer
 from tests.bench import tape
 from tests.bench.tape import Frame
 

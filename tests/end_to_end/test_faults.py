@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orderflow_streaming.store import connect
-from orderflow_streaming.storing import Storage
+from orderflow_streaming.writing.storing import Storage
 from tests.end_to_end.faults import (
     Account,
     account,

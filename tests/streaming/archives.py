@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from orderflow_streaming.archive.service import Archive
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.journal import FRAMES, Batch, Journal
+from orderflow_streaming.recordings.journal import FRAMES, Batch, Journal
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.place import place
 from orderflow_streaming.store.server import StoreServer
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.writer import Writer
 from tests.streaming.messages import START_MS, book, candle, interest, mark, quote, trade
 
 HOUR_MS = 3_600_000

@@ -15,13 +15,13 @@ from aiohttp import web
 
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Exchange
-from orderflow_streaming.fetching import Fetcher
-from orderflow_streaming.gaps import Gap
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.rest import RestClient
+from orderflow_streaming.past.fetching import Fetcher
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.rest import RestClient
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.gaps import Gap
+from orderflow_streaming.writing.writer import Writer
 from tests.streaming.venue import until
 
 BINANCE = exchange("binance_futures")

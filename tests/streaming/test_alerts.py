@@ -19,16 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow_assets.alerts import raise_alert
-from orderflow_streaming import channels as telling
-from orderflow_streaming.alerting import Alerting, AlertStore, announce
-from orderflow_streaming.alerts import ALERTS, Alert, AlertBook, Event, Notice, UnknownAlertError
-from orderflow_streaming.channels import Channel, opened
 from orderflow_streaming.cli import main
-from orderflow_streaming.conditions import Condition, Level
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store import InvalidActionError, connect
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.watching import channels as telling
+from orderflow_streaming.watching.alerting import Alerting, AlertStore, announce
+from orderflow_streaming.watching.alerts import ALERTS, Alert, AlertBook, Event, Notice, UnknownAlertError
+from orderflow_streaming.watching.channels import Channel, opened
+from orderflow_streaming.watching.conditions import Condition, Level
 from tests.streaming.venue import until
 
 START = datetime.fromisoformat("2026-01-01")

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import Control, Exchange
-from orderflow_streaming.merging import OutOfSequenceError
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.writing.normalize import Normalizer
 
 GATE, HYPERLIQUID = exchange("gateio_futures"), exchange("hyperliquid_futures")
 RECEIVED_US = 1_790_000_000_000_000

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderflow_streaming.exchanges import PROTOCOLS, exchange
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import (
     Control,
     ControlKind,
@@ -28,16 +29,15 @@ from orderflow_streaming.exchanges.protocol import (
     decoded,
 )
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.merging import OutOfSequenceError
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
-from orderflow_streaming.recording import Message, messages
+from orderflow_streaming.recordings.recording import Message, messages
 from orderflow_streaming.schema import INSTRUMENTS, STREAMS
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.market import Market
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 
 START_US = 1_760_000_040_000_000
 SEED = 6

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow_streaming import fetching
-from orderflow_streaming.backfill import Backfill
-from orderflow_streaming.backfill_order import CHUNK_US, MOST_CHUNKS, BackfillError, Order, chunks
 from orderflow_streaming.cli import main
-from orderflow_streaming.gaps import DISCONNECTION, SEQUENCE_JUMP, Gap
 from orderflow_streaming.markets import MARKETS, UnknownNameError
+from orderflow_streaming.past import fetching
+from orderflow_streaming.past.backfill import Backfill
+from orderflow_streaming.past.backfill_order import CHUNK_US, MOST_CHUNKS, BackfillError, Order, chunks
 from orderflow_streaming.settings import Settings
+from orderflow_streaming.writing.gaps import DISCONNECTION, SEQUENCE_JUMP, Gap
 from tests.streaming.past import BINANCE, IDENTITY, MINUTE_MS, Asking, Past, asking
 
 MARKET = MARKETS["binance_futures"]

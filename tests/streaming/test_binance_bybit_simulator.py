@@ -12,18 +12,18 @@ from typing import Any
 import duckdb
 import pytest
 
-from orderflow_streaming.books import LocalBook
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import LocalBook
+from orderflow_streaming.exchanges.merging import Merger
 from orderflow_streaming.exchanges.protocol import rest_frame
-from orderflow_streaming.merging import Merger
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.market import Market
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 
 START_US = 1_760_000_040_000_000
 MINUTE_US = 60_000_000

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import ControlKind, Request, rest_frame
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.writing.normalize import Normalizer
 from tests.streaming.test_normalize import RECEIVED, frame, rows, run
 from tests.streaming.test_normalize_any_input import _anything
 

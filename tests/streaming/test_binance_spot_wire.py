@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming.books import Change, LocalBook
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import Change, LocalBook
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import rest_frame
-from orderflow_streaming.merging import OutOfSequenceError
 from tests.streaming.test_binance_wire import events, iso
 
 pytestmark = pytest.mark.wire

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow_streaming.books import DEPTH, INTERVAL_US, BookMerger, Change, LocalBook, Sequencing
-from orderflow_streaming.merging import FieldMerger, Fields, OutOfSequenceError
+from orderflow_streaming.exchanges.books import DEPTH, INTERVAL_US, BookMerger, Change, LocalBook, Sequencing
+from orderflow_streaming.exchanges.merging import FieldMerger, Fields, OutOfSequenceError
 
 BY_ONE = Sequencing(follows=lambda last, change: change.first == last + 1)
 BY_PREVIOUS = Sequencing(

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import ControlKind, Exchange, OutOfReachError, rest_frame
-from orderflow_streaming.merging import OutOfSequenceError
-from orderflow_streaming.normalize import Normalizer, Outcome
+from orderflow_streaming.writing.normalize import Normalizer, Outcome
 from tests.streaming.test_normalize import RECEIVED, rows
 from tests.streaming.test_normalize_any_input import _anything
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming.books import LocalBook
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import LocalBook
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import ControlKind
-from orderflow_streaming.merging import OutOfSequenceError
 from tests.streaming.test_binance_wire import iso
 
 pytestmark = pytest.mark.wire

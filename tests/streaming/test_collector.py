@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from orderflow_streaming import collector as collecting
-from orderflow_streaming import market_reader, web
-from orderflow_streaming.collector import Collector, NoMarketReachedError, StoreBrokenError
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Endpoints
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.market_reader import MarketReader
+from orderflow_streaming.reading import collector as collecting
+from orderflow_streaming.reading import market_reader
+from orderflow_streaming.reading.collector import Collector, NoMarketReachedError, StoreBrokenError
+from orderflow_streaming.reading.market_reader import MarketReader
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.watching import web
+from orderflow_streaming.writing.writer import Writer
 from tests.streaming.venue import Venue, until
 
 REACHED, OTHER = "binance_futures", "bybit_spot"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from orderflow_streaming import connection as connections
-from orderflow_streaming import session as sessions
-from orderflow_streaming.connection import Connection, reconnect_delay
 from orderflow_streaming.exchanges.protocol import Topic
-from orderflow_streaming.inbox import Inbox, Pending
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.session import UNPLACED
-from orderflow_streaming.subscription import Remedy, State, Subscription
+from orderflow_streaming.reading import connection as connections
+from orderflow_streaming.reading import session as sessions
+from orderflow_streaming.reading.connection import Connection, reconnect_delay
+from orderflow_streaming.reading.inbox import Inbox, Pending
+from orderflow_streaming.reading.session import UNPLACED
+from orderflow_streaming.reading.subscription import Remedy, State, Subscription
+from orderflow_streaming.recordings.journal import Journal
 from tests.streaming.venue import QuickBinance, Venue, quote, until
 
 TICK_S = 0.02
@@ -105,7 +105,7 @@ async def test_a_refused_topic_is_recorded_and_its_neighbours_are_kept(inbox: In
 
 
 async def test_a_refused_topic_is_asked_for_again_later(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orderflow_streaming.subscription.FIRST_RETRY_S", 0.1)
+    monkeypatch.setattr("orderflow_streaming.reading.subscription.FIRST_RETRY_S", 0.1)
     venue = Venue()
     venue.refuse = {"ethusdt@bookTicker"}
     async with venue.serving(), connected(venue, inbox) as connection:

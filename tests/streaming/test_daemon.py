@@ -14,9 +14,10 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming import collector, daemon
+from orderflow_streaming import daemon
 from orderflow_streaming.cli import main
 from orderflow_streaming.markets import expected_tables
+from orderflow_streaming.reading import collector
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store import StoreAuthError, connect
 from orderflow_streaming.store.endpoint import database_path

@@ -14,7 +14,7 @@ import pytest
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import ControlKind, rest_frame
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.writing.normalize import Normalizer
 
 GATE = exchange("gateio_futures")
 START_US = 1_790_000_000_000_000

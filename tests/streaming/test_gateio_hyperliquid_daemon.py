@@ -13,17 +13,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orderflow_streaming import connection as connections
-from orderflow_streaming.connection import Connection
 from orderflow_streaming.exchanges.gateio.futures import GateioFutures
 from orderflow_streaming.exchanges.hyperliquid.futures import HyperliquidFutures
 from orderflow_streaming.exchanges.protocol import Endpoints, Heartbeat, Socket, Topic
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Journal
 from orderflow_streaming.markets import MARKETS
+from orderflow_streaming.reading import connection as connections
+from orderflow_streaming.reading.connection import Connection
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.subscription import State
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.simulator.dialects.gateio.futures import GateioFutures as GateioDialect
 from orderflow_streaming.simulator.dialects.hyperliquid.frames import trade_id, trade_number
-from orderflow_streaming.subscription import State
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.test_simulator_server import running as simulating
 from tests.streaming.venue import until

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from orderflow_streaming.books import LocalBook
+from orderflow_streaming.exchanges.books import LocalBook
 from orderflow_streaming.exchanges.gateio.books import BOOKS
 from orderflow_streaming.exchanges.gateio.histories import HISTORIES
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import rest_frame
-from orderflow_streaming.merging import OutOfSequenceError
 
 START_US = 1_790_000_000_000_000
 MINUTE_US = 60_000_000

@@ -12,11 +12,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from orderflow_streaming.books import LocalBook
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import LocalBook
 from orderflow_streaming.exchanges.protocol import ControlKind, Request, rest_frame
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
@@ -24,6 +23,7 @@ from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.market import Market
 from orderflow_streaming.simulator.records import Minute
+from orderflow_streaming.writing.normalize import Normalizer
 
 GATE = exchange("gateio_futures")
 DIALECT = DIALECTS["gateio_futures"]

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming.books import INTERVAL_US, Change, LocalBook
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import INTERVAL_US, Change, LocalBook
 from orderflow_streaming.exchanges.gateio.books import BOOKS
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import rest_frame
-from orderflow_streaming.merging import OutOfSequenceError
 
 pytestmark = pytest.mark.wire
 

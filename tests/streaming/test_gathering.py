@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from orderflow_streaming.gathering import GatheringSelector
+from orderflow_streaming.reading.gathering import GatheringSelector
 
 INTERVAL_S = 0.05
 

@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from orderflow_streaming import conditions as judged
-from orderflow_streaming import health as figures
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.health import Health
-from orderflow_streaming.holes import Holes
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.market_reader import MarketReader, plans
 from orderflow_streaming.markets import expected_tables
-from orderflow_streaming.rates import Rates
-from orderflow_streaming.rest import RestClient
+from orderflow_streaming.reading.holes import Holes
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.market_reader import MarketReader, plans
+from orderflow_streaming.reading.rest import RestClient
+from orderflow_streaming.reading.subscription import State
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.settings import Settings
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import Tally
-from orderflow_streaming.subscription import State
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.watching import conditions as judged
+from orderflow_streaming.watching import health as figures
+from orderflow_streaming.watching.health import Health
+from orderflow_streaming.watching.rates import Rates
+from orderflow_streaming.writing.storing import Tally
+from orderflow_streaming.writing.writer import Writer
 
 MARKET = "binance_futures"
 

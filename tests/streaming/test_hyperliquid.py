@@ -15,7 +15,7 @@ from orderflow_streaming import markets
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.hyperliquid.histories import HISTORIES
 from orderflow_streaming.exchanges.protocol import ControlKind, OutOfReachError, Request, rest_frame
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.writing.normalize import Normalizer
 
 HYPERLIQUID = exchange("hyperliquid_futures")
 START_US = 1_790_232_236_546_000

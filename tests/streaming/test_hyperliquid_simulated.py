@@ -15,13 +15,13 @@ from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.hyperliquid.histories import info
 from orderflow_streaming.exchanges.protocol import ControlKind, OutOfReachError, Request, rest_frame
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.market import Market
+from orderflow_streaming.writing.normalize import Normalizer
 
 HYPERLIQUID = exchange("hyperliquid_futures")
 DIALECT = DIALECTS["hyperliquid_futures"]

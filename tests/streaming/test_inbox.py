@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Batch, Journal, Position
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.recordings.journal import Batch, Journal, Position
 
 MARKET = "binance_futures"
 

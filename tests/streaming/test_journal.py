@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orderflow_streaming.journal import FRAMES, Batch, Journal, Position
+from orderflow_streaming.recordings.journal import FRAMES, Batch, Journal, Position
 
 START = Position(0, 0)
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orderflow_streaming.books import BookMerger
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import BookMerger
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import Exchange
-from orderflow_streaming.merging import OutOfSequenceError
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 
 SPOT, FUTURES = exchange("kucoin_spot"), exchange("kucoin_futures")
 RECEIVED_US = 1_760_000_000_000_000

@@ -14,16 +14,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orderflow_streaming.connection import Connection
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Journal
 from orderflow_streaming.markets import MARKETS
-from orderflow_streaming.rest import RestClient
-from orderflow_streaming.session import UNPLACED
+from orderflow_streaming.reading.connection import Connection
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.rest import RestClient
+from orderflow_streaming.reading.session import UNPLACED
+from orderflow_streaming.reading.subscription import State
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.simulator.dialects.kucoin.frames import TRADE_STEP
 from orderflow_streaming.simulator.dialects.kucoin.spot import KucoinSpot
-from orderflow_streaming.subscription import State
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.test_simulator_server import Venue
 from tests.streaming.test_simulator_server import running as simulating

@@ -13,18 +13,18 @@ from urllib.parse import parse_qsl, urlsplit
 import duckdb
 import pytest
 
-from orderflow_streaming.books import BookMerger
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import BookMerger
 from orderflow_streaming.exchanges.protocol import Request, rest_frame
 from orderflow_streaming.markets import MARKETS, SYMBOLS
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.dialects.kucoin import token as kucoin_token
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.market import Market
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 from tests.streaming.test_simulator_frames import shape
 
 SPOT, FUTURES = "kucoin_spot", "kucoin_futures"

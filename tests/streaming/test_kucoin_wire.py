@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming.books import BookMerger
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import BookMerger
 from orderflow_streaming.exchanges.kucoin.books import FUTURES_BOOK, SPOT_BOOK, UNIFIED_BOOK, snapshot, spot_change
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.protocol import rest_frame
-from orderflow_streaming.merging import OutOfSequenceError
 from tests.streaming.test_binance_wire import events, iso
 
 pytestmark = pytest.mark.wire

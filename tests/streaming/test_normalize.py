@@ -11,12 +11,12 @@ import duckdb
 import msgspec
 import pytest
 
-from orderflow_streaming import projection
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.binance.futures import BinanceFutures
 from orderflow_streaming.exchanges.protocol import Channel, Exchange, Rows, values
-from orderflow_streaming.normalize import Normalizer, Outcome
-from orderflow_streaming.projection import staged
+from orderflow_streaming.writing import projection
+from orderflow_streaming.writing.normalize import Normalizer, Outcome
+from orderflow_streaming.writing.projection import staged
 
 BINANCE = exchange("binance_futures")
 RECEIVED = 1_700_000_000_500_000

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orderflow_streaming.normalize import Normalizer
+from orderflow_streaming.writing.normalize import Normalizer
 from tests.streaming.test_normalize import book, mark, quote, rows, run, trade
 
 _ONE = duckdb.connect(config={"threads": 1})

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderflow_streaming import markets
-from orderflow_streaming.books import LocalBook
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import LocalBook
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.okx.books import BOOKS, checksum
 from orderflow_streaming.exchanges.protocol import ControlKind, Pages
-from orderflow_streaming.merging import OutOfSequenceError
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
 from orderflow_streaming.schema import INSTRUMENTS
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 
 OKX = exchange("okx_futures")
 MINUTE_US = 60_000_000

@@ -13,12 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from orderflow_streaming.books import LocalBook
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import LocalBook
 from orderflow_streaming.exchanges.protocol import ControlKind, Request
 from orderflow_streaming.markets import SYMBOLS
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
@@ -28,6 +26,8 @@ from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.market import Market
 from orderflow_streaming.simulator.records import Minute
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 
 OKX = exchange("okx_futures")

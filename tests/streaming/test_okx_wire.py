@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orderflow_streaming.books import Change, LocalBook
 from orderflow_streaming.commands.normalize import command
 from orderflow_streaming.exchanges import exchange
+from orderflow_streaming.exchanges.books import Change, LocalBook
+from orderflow_streaming.exchanges.merging import OutOfSequenceError
 from orderflow_streaming.exchanges.okx.books import BOOKS, checksum
 from orderflow_streaming.exchanges.protocol import Control, ControlKind
-from orderflow_streaming.merging import OutOfSequenceError
 
 pytestmark = pytest.mark.wire
 

@@ -15,14 +15,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orderflow_streaming import rest
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import Poll, Request, decoded
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.instruments import refresh, stored_symbols
-from orderflow_streaming.journal import Journal
-from orderflow_streaming.polls import Polls
-from orderflow_streaming.rest import RestClient, RestError
+from orderflow_streaming.reading import rest
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.reading.instruments import refresh, stored_symbols
+from orderflow_streaming.reading.polls import Polls
+from orderflow_streaming.reading.rest import RestClient, RestError
+from orderflow_streaming.recordings.journal import Journal
 from orderflow_streaming.schema import OPERATIONS
 from orderflow_streaming.store.engine import Engine
 from tests.streaming.venue import until

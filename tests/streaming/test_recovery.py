@@ -9,10 +9,10 @@ import pytest
 
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.protocol import decoded
-from orderflow_streaming.journal import Journal, Position
+from orderflow_streaming.recordings.journal import Journal, Position
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import stored_mark
+from orderflow_streaming.writing.storing import stored_mark
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 
 SYMBOLS = "BTCUSDT,ETHUSDT"

@@ -9,16 +9,25 @@ from typing import Any, ClassVar
 import duckdb
 import pytest
 
-from orderflow_streaming import fetching, refill
 from orderflow_streaming.exchanges.binance.futures import BinanceFutures
 from orderflow_streaming.exchanges.protocol import History, OutOfReachError, Pages, Request
-from orderflow_streaming.gaps import DISCONNECTION, SEQUENCE_JUMP, Gap, Settled, State, open_gaps, settle, unfilled
 from orderflow_streaming.markets import MARKETS
-from orderflow_streaming.refill import Refill, stretches, unfillable
-from orderflow_streaming.rest import RestError
+from orderflow_streaming.past import fetching, refill
+from orderflow_streaming.past.refill import Refill, stretches, unfillable
+from orderflow_streaming.reading.rest import RestError
 from orderflow_streaming.schema import GAPS
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.tables import Table
+from orderflow_streaming.writing.gaps import (
+    DISCONNECTION,
+    SEQUENCE_JUMP,
+    Gap,
+    Settled,
+    State,
+    open_gaps,
+    settle,
+    unfilled,
+)
 from tests.streaming.messages import trade
 from tests.streaming.past import BINANCE, IDENTITY, MINUTE_MS, Asking, Past, asking
 

@@ -15,17 +15,17 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from orderflow_streaming import replaying
 from orderflow_streaming.cli import main
-from orderflow_streaming.housekeeping import limit_quarantine
-from orderflow_streaming.inbox import Inbox
-from orderflow_streaming.journal import Journal, Position, described, recorded_segments
-from orderflow_streaming.replaying import JournalRecording, ReplayError, replay
+from orderflow_streaming.reading.inbox import Inbox
+from orderflow_streaming.recordings import replaying
+from orderflow_streaming.recordings.journal import Journal, Position, described, recorded_segments
+from orderflow_streaming.recordings.replaying import JournalRecording, ReplayError, replay
 from orderflow_streaming.schema import QUARANTINE, STREAMS
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import stored_mark
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.housekeeping import limit_quarantine
+from orderflow_streaming.writing.storing import stored_mark
+from orderflow_streaming.writing.writer import Writer
 from tests.streaming.processes import Daemon, Simulation, running, wait_for
 from tests.streaming.venue import quote
 

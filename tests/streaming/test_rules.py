@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from orderflow_streaming.journal import Position
-from orderflow_streaming.normalize import Normalizer
-from orderflow_streaming.projection import staged, staged_columns
+from orderflow_streaming.recordings.journal import Position
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import Storage, Stored
+from orderflow_streaming.writing.normalize import Normalizer
+from orderflow_streaming.writing.projection import staged, staged_columns
+from orderflow_streaming.writing.storing import Storage, Stored
 
 T0 = datetime(2026, 1, 1, 12, tzinfo=UTC).replace(tzinfo=None)
 MINUTE = timedelta(minutes=1)

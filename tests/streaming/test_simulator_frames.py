@@ -14,13 +14,13 @@ import duckdb
 import pytest
 
 from orderflow_streaming.exchanges.binance.futures import BinanceFutures as Collected
-from orderflow_streaming.normalize import Normalizer
 from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.dialects.dialect import RestCall
 from orderflow_streaming.simulator.feed import Batch, Feed
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.simulator.history import History
 from orderflow_streaming.simulator.market import Market
+from orderflow_streaming.writing.normalize import Normalizer
 
 START_US = 1_760_000_040_000_000
 MINUTE_US = 60_000_000

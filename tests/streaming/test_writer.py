@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderflow_streaming.exchanges import exchange
-from orderflow_streaming.journal import FRAMES, Batch, Journal
+from orderflow_streaming.recordings.journal import FRAMES, Batch, Journal
 from orderflow_streaming.store.engine import Engine
-from orderflow_streaming.storing import Storage
-from orderflow_streaming.writer import Writer
+from orderflow_streaming.writing.storing import Storage
+from orderflow_streaming.writing.writer import Writer
 from tests.streaming.messages import START_MS, book, candle, interest, mark, quote, trade
 
 MARKET = "binance_futures"
@@ -251,7 +251,7 @@ def test_a_passing_failure_keeps_the_frames_and_stores_them_once(tape: Tape, mon
         return store(self, *arguments, **named)
 
     monkeypatch.setattr(Storage, "store", failing)
-    monkeypatch.setattr("orderflow_streaming.writer.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("orderflow_streaming.writing.writer.FIRST_RETRY_S", 0.05)
     tape.append(trade(START_MS, 1), trade(START_MS, 2))
     tape.writer.synced(2)
     tape.writer.start()

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, Change, Sequencing
+from orderflow_streaming.exchanges.books import BookFeed, Change, Sequencing
 
 Side = list[tuple[str, str]]
 

@@ -24,6 +24,7 @@ from orderflow_streaming.exchanges.bybit.messages import (
 )
 from orderflow_streaming.exchanges.bybit.states import BOOKS, ticker
 from orderflow_streaming.exchanges.merged import MERGED_BOOK
+from orderflow_streaming.exchanges.merging import FieldMerger, Merger
 from orderflow_streaming.exchanges.protocol import (
     Channel,
     Control,
@@ -39,7 +40,6 @@ from orderflow_streaming.exchanges.protocol import (
     decoded,
     rest_frame,
 )
-from orderflow_streaming.merging import FieldMerger, Merger
 
 
 class _ControlMessage(msgspec.Struct):

@@ -264,7 +264,7 @@ def _linear_ticker() -> Channel:
 
 
 LINEAR_TICKER = _linear_ticker()
-"""The frames that a :class:`~orderflow_streaming.merging.FieldMerger` makes of linear tickers."""
+"""The frames that a :class:`~orderflow_streaming.exchanges.merging.FieldMerger` makes of linear tickers."""
 
 TICKER_FIELDS = frozenset(path for path in _PERPETUAL_VALUES if not path.startswith("/"))
 PERPETUAL_VALUES = _PERPETUAL_VALUES

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, Change, Sequencing
+from orderflow_streaming.exchanges.books import BookFeed, Change, Sequencing
 from orderflow_streaming.exchanges.bybit.messages import TICKER_FIELDS
-from orderflow_streaming.merging import Fields
+from orderflow_streaming.exchanges.merging import Fields
 
 
 class _Book(msgspec.Struct):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, Change, Sequencing
+from orderflow_streaming.exchanges.books import BookFeed, Change, Sequencing
 
 
 class _Level(msgspec.Struct):

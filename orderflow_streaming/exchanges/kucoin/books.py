@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, Change, Level, Sequencing
+from orderflow_streaming.exchanges.books import BookFeed, Change, Level, Sequencing
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from orderflow_streaming.books import BookFeed, Change, LocalBook, Sequencing
+from orderflow_streaming.exchanges.books import BookFeed, Change, LocalBook, Sequencing
 
 _CHECKED_LEVELS = 25
 _OF_SNAPSHOT = -1

@@ -1,0 +1,1 @@
+"""From the venues to the journal: sockets, polls, subscriptions, and what was missed."""

@@ -1,0 +1,1 @@
+"""Frames as they came: the journal, files of recordings, and both fed back."""

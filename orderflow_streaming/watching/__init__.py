@@ -1,0 +1,1 @@
+"""How the collection is doing: figures, conditions, alerts, metrics."""

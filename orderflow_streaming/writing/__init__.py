@@ -1,0 +1,1 @@
+"""From frames to rows: projection, derived columns, duplicates, gaps, the stored ledger."""
