@@ -23,7 +23,7 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 frames could not be parsed, 2 configuration, 3 database locked, "
+    epilog="Exit codes: 0 done, 1 part of the work failed, 2 configuration, 3 database locked, "
     "4 no market reachable, 5 daemon not running.",
 )
 @click.version_option(package_name="orderflow")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 OK = 0
-UNPARSED = 1
-"""``normalize`` met frames it could not parse."""
+FAILED = 1
+"""Part of the work failed, and the output says which: frames that could not be parsed, a chunk of a backfill, an hour of
+an archive, or a store that cannot go on."""
 CONFIGURATION = 2
 """A setting, flag, market, symbol, file or port cannot be used."""
 LOCKED = 3

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.exchanges.books import INTERVAL_US
 from orderflow_streaming.exchanges.protocol import Exchange, UnsupportedFrameError
-from orderflow_streaming.exit_codes import CONFIGURATION, UNPARSED, CommandError
+from orderflow_streaming.exit_codes import CONFIGURATION, FAILED, CommandError
 from orderflow_streaming.markets import UnknownNameError, table_name
 from orderflow_streaming.recordings import told
 from orderflow_streaming.recordings.recording import Message, RecordingError, messages
@@ -62,7 +62,7 @@ def command(market: str, files: tuple[str, ...]) -> None:
             except RecordingError as error:
                 raise CommandError(str(error), CONFIGURATION) from error
     if printer.rejected:
-        sys.exit(UNPARSED)
+        sys.exit(FAILED)
 
 
 def _require_readable(name: str) -> None:
