@@ -6,8 +6,8 @@ import click
 
 OK = 0
 FAILED = 1
-"""Part of the work failed, and the output says which: frames that could not be parsed, a chunk of a backfill, an hour of
-an archive, or a store that cannot go on."""
+"""Part of the work failed, and the output says which: frames that could not be parsed, a chunk of a backfill, an hour
+of an archive, or a store that cannot go on."""
 CONFIGURATION = 2
 """A setting, flag, market, symbol, file or port cannot be used."""
 LOCKED = 3
