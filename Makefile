@@ -1,6 +1,8 @@
 # Orderflow. `make demo` and `make test` are all that most people need; `make help` lists the rest.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV   ?= .venv
+# Only for bench-versus: the libraries that speed is compared with.
+BENCH_VENV ?= .venv-bench
 BIN    := $(VENV)/bin
 DATA   ?= data
 # The simulated markets of the demo: hours of history that Binance futures starts with (a model needs twenty; none where
@@ -25,10 +27,10 @@ export HISTORY LATE ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check format bench clean
+.PHONY: help install demo up test test-fast check format bench bench-versus clean
 
 help: ## Show this list.
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install everything into .venv.
 
@@ -79,5 +81,13 @@ format: install ## Format the code.
 bench: install ## Measure speed; prints a table and JSON.
 	$(BIN)/python -m tests.bench
 
+bench-versus: install $(BENCH_VENV)/.installed ## The same beside cryptofeed and ccxt.pro, which it installs apart.
+	ORDERFLOW_BENCH_VENV=$(BENCH_VENV) $(BIN)/python -m tests.bench versus
+
+$(BENCH_VENV)/.installed: tests/bench/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
 clean: ## Remove the environment, the data and Dagster's history.
-	rm -rf $(VENV) $(DATA) .dagster
+	rm -rf $(VENV) $(BENCH_VENV) $(DATA) .dagster

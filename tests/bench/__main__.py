@@ -1,4 +1,7 @@
-"""``make bench``: every case, as a table on stderr and as one JSON object on stdout."""
+"""``make bench``: every case, as a table on stderr and as one JSON object on stdout.
+
+The comparison with other libraries (``versus``) is among them where they are installed: ``make bench-versus``.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import mcp_call, normalize, store
+from tests.bench import mcp_call, normalize, store, versus, whole
 
 CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "normalize": normalize.measure,
     "store": store.measure,
+    "whole": whole.measure,
     "mcp": mcp_call.measure,
+    "versus": versus.measure,
 }
 
 
@@ -29,8 +34,9 @@ def main(names: list[str]) -> None:
         sys.exit(f"unknown case {', '.join(unknown)}. Allowed: {', '.join(CASES)}.")
     results: dict[str, list[dict[str, Any]]] = {}
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("measuring", total=len(names or CASES))
-        for name in names or CASES:
+        chosen = names or [name for name in CASES if name != "versus" or versus.is_installed()]
+        task = progress.add_task("measuring", total=len(chosen))
+        for name in chosen:
             progress.update(task, description=name)
             results[name] = CASES[name]()
             progress.advance(task)

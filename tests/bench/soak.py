@@ -32,9 +32,9 @@ def soak(minutes: float, markets: Sequence[str], activity: float) -> dict[str, A
     seconds = minutes * 60
     with (
         tempfile.TemporaryDirectory() as name,
-        collecting(Path(name), markets, "--activity", activity) as (_, daemon),
+        collecting(Path(name), markets, "--activity", activity) as (simulation, daemon),
     ):
-        samples = watched(daemon, seconds, every_s=max(1.0, min(5.0, seconds / 100)))
+        samples = watched(simulation, daemon, seconds, every_s=max(1.0, min(5.0, seconds / 100)))
     start = samples[0].at
     warm_up_s = min(LONGEST_WARM_UP_S, seconds * WARM_UP_SHARE)
     steady = [sample for sample in samples if sample.at - start >= warm_up_s]
@@ -45,7 +45,7 @@ def soak(minutes: float, markets: Sequence[str], activity: float) -> dict[str, A
         "markets": len(markets),
         "minutes": round((samples[-1].at - start) / 60, 1),
         "warm_up_s": round(warm_up_s),
-        "messages_per_s": round((last.messages - first.messages) / elapsed_s),
+        "frames_per_s": round((last.frames - first.frames) / elapsed_s),
         "cpu_cores": round((last.cpu_s - first.cpu_s) / elapsed_s, 3),
         "rss_mb_after_warm_up": round(first.rss_mb),
         "rss_mb_at_end": round(last.rss_mb),

@@ -293,9 +293,13 @@ def _as_books(sequence: tape.Sequence) -> dict[str, Any]:
     }
 
 
+def is_installed() -> bool:
+    return (ENVIRONMENT / "bin" / "python").exists()
+
+
 def measure(markets: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A row per market and channel: frames per CPU second, and how many times as many as the libraries."""
-    if not (ENVIRONMENT / "bin" / "python").exists():
+    if not is_installed():
         raise RuntimeError(f"{ENVIRONMENT} is not there; `make bench-versus` makes it")
     if not tape.WIRE.is_dir():
         return [{"case": f"skipped: the recorded messages are not at {tape.WIRE}; set ORDERFLOW_SHARED"}]

@@ -26,7 +26,8 @@ class Sample:
     """Seconds of a clock that only runs forward."""
     cpu_s: float
     rss_mb: float
-    messages: int
+    frames: int
+    """Sent by the simulator."""
     pending: int
     """Frames that are read and not stored yet, in memory or in the journal."""
     flush_s: float
@@ -37,14 +38,17 @@ class Sample:
     rejected: int
     duplicates: int
     stored: int
+    is_live: bool
+    """Whether the simulator has sent all of the history."""
 
 
-def sample(daemon: Daemon) -> Sample | None:
+def sample(simulation: Simulation, daemon: Daemon) -> Sample | None:
     """None where the daemon did not answer in time."""
     try:
         status = daemon.status()
     except StoreError:
         return None
+    sent = simulated(simulation)
     streams, writer = status["streams"], status["writer"]
     lags = [stream["lag_ms_p99"] for stream in streams if stream["lag_ms_p99"] is not None]
 
@@ -55,7 +59,7 @@ def sample(daemon: Daemon) -> Sample | None:
         at=time.monotonic(),
         cpu_s=cpu_s(daemon.pid),
         rss_mb=rss_mb(daemon.pid),
-        messages=sum(stream["messages"] for stream in streams),
+        frames=sent["frames_total"],
         pending=writer["pending_records"] + writer["unsynced_records"],
         flush_s=writer["last_flush_seconds"],
         lag_ms=max(lags, default=None),
@@ -64,6 +68,7 @@ def sample(daemon: Daemon) -> Sample | None:
         rejected=writer["quarantined"],
         duplicates=total("duplicates"),
         stored=total("rows_stored"),
+        is_live=sent["mode"] == "paced",
     )
 
 
@@ -96,12 +101,12 @@ def collecting(folder: Path, markets: Sequence[str], *options: object) -> Iterat
             yield simulation, daemon
 
 
-def watched(daemon: Daemon, seconds: float, every_s: float = 1.0) -> list[Sample]:
+def watched(simulation: Simulation, daemon: Daemon, seconds: float, every_s: float = 1.0) -> list[Sample]:
     """Samples over so many seconds."""
     taken = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if (now := sample(daemon)) is not None:
+        if (now := sample(simulation, daemon)) is not None:
             taken.append(now)
         time.sleep(every_s)
     return taken
