@@ -30,7 +30,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help install demo up test test-fast check format bench bench-versus clean
 
 help: ## Show this list.
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install everything into .venv.
 

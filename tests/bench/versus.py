@@ -54,7 +54,7 @@ ENVIRONMENT = Path(os.environ.get("ORDERFLOW_BENCH_VENV", tape.ROOT / ".venv-ben
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One batch. ``restart_every``: so many frames, then the state of books starts anew, as the recording does."""
+    """One batch. ``restart_every``: so many frames, then the state of books starts anew from the REST answers."""
 
     channel: str
     streams: str
@@ -196,12 +196,14 @@ def cases(protocol: Exchange, recorded: Mapping[str, list[Frame]], ours: Ours) -
         if channel not in protocol.books and channel in recorded:
             kinds = [rows.kind for rows in protocol.channels[merged_into].rows if rows.kind in STREAMS]
             frames = tape.repeated(recorded[channel], FRAMES)
-            yield Case(channel, " ".join(kinds), frames, f"recorded {len(recorded[channel])}", len(recorded[channel]))
+            yield Case(channel, " ".join(kinds), frames, f"recorded {len(recorded[channel])}", len(frames))
     for sequence in tape.book_sequences(protocol):
         changes = sequence.changes
         repetitions = max(1, CHANGES // len(changes))
         source = f"{sequence.name}, {len(changes)} x {repetitions}"
-        yield Case(sequence.channel, "orderbooks by changes", changes * repetitions, source, len(changes), sequence)
+        frames = changes * repetitions
+        restart = len(changes) if sequence.snapshots else len(frames)
+        yield Case(sequence.channel, "orderbooks by changes", frames, source, restart, sequence)
 
 
 def _simulated(protocol: Exchange, channel: str) -> list[Frame]:
