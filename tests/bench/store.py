@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
@@ -16,16 +17,21 @@ import pyarrow as pa
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.recordings.journal import FRAMES, Batch, Journal
-from orderflow_streaming.schema import STREAMS
+from orderflow_streaming.schema import INSTRUMENTS, STREAMS
+from orderflow_streaming.simulator.dialects import DIALECTS
 from orderflow_streaming.simulator.frames import frames
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
+from orderflow_streaming.writing.storing import Stored
 from orderflow_streaming.writing.writer import Writer
 from tests.bench.normalize import MARKET, START_US
+from tests.bench.simulated import flushes
 
 FLUSH_ROWS, ROUNDS = 10_000, 7
+FLUSH_S, WARM_FLUSHES = 5.0, 4
+"""The first flushes plan the statements that the later ones run."""
 INGEST_FRAMES_PER_S, READ_S = 5_000, 8.0
 
 POINT = "SELECT * FROM btcusdt_binance_futures_prices ORDER BY timestamp DESC LIMIT 1"
@@ -53,14 +59,25 @@ def _batch(channel: str, rows: list[tuple[int, bytes]]) -> Batch:
 
 def flush() -> list[dict[str, Any]]:
     """Median CPU of journal-to-store for 10,000 rows over all tables, and of the bare Arrow insert of the same rows."""
-    ours, bare, rows = [], [], []
+    ours, steps, bare, rows = [], [], [], []
+
+    def timed(store: Callable[..., Stored]) -> Callable[..., Stored]:
+        def step(*arguments: Any, **options: Any) -> Stored:
+            started = time.process_time()
+            stored = store(*arguments, **options)
+            steps.append(time.process_time() - started)
+            return stored
+
+        return step
+
     with tempfile.TemporaryDirectory() as folder:
         engine, journal = Engine(Path(folder) / "ours.duckdb"), Journal(Path(folder) / "journal")
         writer = Writer(engine, journal)
+        writer.storage.store = timed(writer.storage.store)  # type: ignore[method-assign]
         plain = Engine(Path(folder) / "bare.duckdb")
         plain.ensure(*(stream.table for stream in STREAMS.values()))
         last = dict.fromkeys(STREAMS, 0)
-        for batches in chunks(FLUSH_ROWS * 9 // 10, ROUNDS + 1):
+        for batches in chunks(FLUSH_ROWS, WARM_FLUSHES + ROUNDS):
             journal.append(batches)
             started = time.process_time()
             writer.recover()
@@ -78,14 +95,47 @@ def flush() -> list[dict[str, Any]]:
         journal.close()
         engine.close()
         plain.close()
-    cost, base = median(ours[1:]), median(bare[1:])
+    base = median(bare[WARM_FLUSHES:])
     return [
         {
-            "case": "flush, decode included",
-            "rows": round(median(rows[1:])),
-            "cpu_ms": round(cost * 1000, 1),
+            "case": case,
+            "rows": round(median(rows[WARM_FLUSHES:])),
+            "cpu_ms": round(median(taken[WARM_FLUSHES:]) * 1000, 1),
             "bare_insert_cpu_ms": round(base * 1000, 1),
-            "ratio": round(cost / base, 2),
+            "ratio": round(median(taken[WARM_FLUSHES:]) / base, 2),
+        }
+        for case, taken in (("flush, decode included", ours), ("flush, the store step of it", steps))
+    ]
+
+
+def flush_of_all_markets() -> list[dict[str, Any]]:
+    """Median CPU of storing what five seconds of all markets bring: many small batches, one per market and channel."""
+    known, made = flushes(list(DIALECTS), FLUSH_S, WARM_FLUSHES + ROUNDS)
+    spent, frames = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        engine, journal = Engine(Path(folder) / "ours.duckdb"), Journal(Path(folder) / "journal")
+        writer = Writer(engine, journal)
+        with engine.transaction() as cursor:
+            cursor.register("known", known)
+            cursor.execute(f"INSERT INTO {INSTRUMENTS.qualified} BY NAME SELECT * FROM known")
+        for batches in made:
+            journal.append(batches)
+            started = time.process_time()
+            frames.append(writer.recover())
+            spent.append(time.process_time() - started)
+        rejected = writer.totals.rejected.total()
+        writer.stop()
+        journal.close()
+        engine.close()
+    cost = median(spent[WARM_FLUSHES:])
+    return [
+        {
+            "case": f"flush of {len(DIALECTS)} markets every {FLUSH_S:g} s, {len(made[-1])} channels",
+            "frames": round(median(frames[WARM_FLUSHES:])),
+            "rejected": rejected,
+            "cpu_ms": round(cost * 1000, 1),
+            "cpu_ms_per_channel": round(cost * 1000 / len(made[-1]), 1),
+            "cores": round(cost / FLUSH_S, 3),
         }
     ]
 
@@ -152,4 +202,4 @@ def _latencies(store: Store, sql: str) -> tuple[float, float]:
 
 
 def measure() -> list[dict[str, Any]]:
-    return [*flush(), *readers()]
+    return [*flush(), *flush_of_all_markets(), *readers()]
