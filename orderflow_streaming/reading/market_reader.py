@@ -78,7 +78,7 @@ class MarketReader:
         self.listed: list[str] = []
         """Symbols the venue lists; empty where it never told."""
         self.failure = ""
-        """Why the market is not read, where an error nobody foresaw ended that."""
+        """Why the market is not read: it does not say how large its contracts are, or an error ended the reading."""
         self.past_losses = 0
         """Connections lost on sockets that are kept no more."""
         self._inbox, self._engine, self._holes = inbox, engine, holes
@@ -192,8 +192,12 @@ class MarketReader:
             async with asyncio.timeout(DISCOVERY_TIMEOUT_S):
                 await refresh(self.plan.exchange, self.client, self._engine)
         except (RestError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {DISCOVERY_TIMEOUT_S:g} s"
-            log.warning("%s: the instruments could not be asked for: %s", self.plan.market, reason)
+            reason = (
+                f"the instruments could not be asked for: {str(error) or f'no answer in {DISCOVERY_TIMEOUT_S:g} s'}"
+            )
+            if reason != self.failure:
+                log.warning("%s: %s", self.plan.market, reason)
+            self.failure = reason
             return False
         return True
 
