@@ -102,6 +102,17 @@ def repeated(frames: list[Frame], wanted: int) -> list[Frame]:
     return list(islice(_endless(frames), wanted))
 
 
+def again(changes: list[Frame], times: int) -> list[Frame]:
+    """The same changes ``times`` times, received one after the other."""
+    span_us = changes[-1].received_us - changes[0].received_us + 1_000_000
+    return [Frame(frame.received_us + number * span_us, frame.raw) for number in range(times) for frame in changes]
+
+
+def is_change(frame: Frame) -> bool:
+    """Whether a message of Bybit's changes a state that another one began."""
+    return b'"type":"delta"' in frame.raw
+
+
 def _endless(frames: list[Frame]) -> Iterator[Frame]:
     for cycle in count():
         for frame in frames:

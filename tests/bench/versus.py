@@ -198,13 +198,13 @@ def cases(protocol: Exchange, recorded: Mapping[str, list[Frame]], ours: Ours) -
     for channel, merged_into in merged.items():
         if channel not in protocol.books and channel in recorded:
             kinds = [rows.kind for rows in protocol.channels[merged_into].rows if rows.kind in STREAMS]
-            frames = tape.repeated(recorded[channel], FRAMES)
+            frames = tape.repeated(sorted(recorded[channel], key=tape.is_change), FRAMES)
             yield Case(channel, " ".join(kinds), frames, f"recorded {len(recorded[channel])}", len(frames))
     for sequence in tape.book_sequences(protocol):
         changes = sequence.changes
         repetitions = max(1, CHANGES // len(changes))
         source = f"{sequence.name}, {len(changes)} x {repetitions}"
-        frames = changes * repetitions
+        frames = tape.again(changes, repetitions)
         restart = len(changes) if sequence.snapshots else len(frames)
         yield Case(sequence.channel, "orderbooks by changes", frames, source, restart, sequence)
 

@@ -23,19 +23,23 @@ EXCHANGES = {
 }
 
 
-def markets(exchange: Any, names: list[str], spot: bool) -> list[dict[str, Any]]:
+QUOTES = {"hyperliquid_futures": "USDC"}
+"""Where the library puts the name of an instrument together itself; elsewhere the venue's is looked up."""
+
+
+def markets(exchange: Any, names: list[str], spot: bool, quote: str) -> list[dict[str, Any]]:
     """The library's description of instruments, as far as its parsing looks at it."""
     return [
         exchange.safe_market_structure(
             {
                 "id": name,
-                "symbol": f"{name}/X" if spot else f"{name}/X:X",
+                "symbol": f"{name}/{quote}" if spot else f"{name}/{quote}:{quote}",
                 "base": name,
-                "quote": "X",
-                "settle": None if spot else "X",
+                "quote": quote,
+                "settle": None if spot else quote,
                 "baseId": name,
                 "baseName": name,
-                "quoteId": "X",
+                "quoteId": quote,
                 "type": "spot" if spot else "swap",
                 "spot": spot,
                 "swap": not spot,
@@ -62,7 +66,7 @@ async def run(job: dict[str, Any], messages: list[WSMessage]) -> dict[str, Any]:
     taken, spent = 0, 0.0
     for start in range(0, len(messages), job["restart_every"]):
         exchange = getattr(ccxt.pro, EXCHANGES[job["market"]])({"options": {"defaultType": "spot" if spot else "swap"}})
-        exchange.set_markets(markets(exchange, job["symbols"], spot))
+        exchange.set_markets(markets(exchange, job["symbols"], spot, QUOTES.get(job["market"], "X")))
         client = exchange.client(job["url"])
         for name in job["symbols"]:
             client.subscriptions[f"{job['channel']}:{exchange.safe_symbol(name)}"] = {}

@@ -61,7 +61,7 @@ def handle(job: dict[str, Any], frames: Frames) -> dict[str, Any]:
         connection = SimpleNamespace(address=job["url"], uuid="bench", subscription={})
         spent = 0.0
         for start in range(0, len(frames), job["restart_every"]):
-            feed = kind(candle_closed_only=False, callbacks=dict.fromkeys(TAKEN, take))
+            feed = kind(candle_closed_only=False, checksum_validation=True, callbacks=dict.fromkeys(TAKEN, take))
             if hasattr(feed, "_reset"):
                 feed._reset()
             feed.http_conn = Snapshots(job["snapshots"])
