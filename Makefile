@@ -64,10 +64,10 @@ up: install ## The same on the live exchanges.
 	@$(BIN)/honcho start stream dagster mcp $(STOPPED)
 
 test: install ## Install everything and run all tests.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-fast: install ## The tests without the slow ones.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not slow"
 
 check: install ## Lint, format and types.
 	$(BIN)/ruff check .

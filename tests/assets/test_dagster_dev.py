@@ -23,6 +23,7 @@ from orderflow_assets import backfill
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.watermark import GRACE
+from orderflow_streaming.archive.continuous import prepare
 from orderflow_streaming.exit_codes import CONFIGURATION, NOT_RUNNING
 from orderflow_streaming.store import connect
 from orderflow_streaming.store.endpoint import database_path
@@ -57,6 +58,7 @@ def webserver(raw_tape: Path, tmp_path: Path) -> Iterator[str]:
     """Address of a ``dagster dev`` in a folder of its own, on a served store that holds the planted market."""
     shutil.copytree(raw_tape, tmp_path, dirs_exist_ok=True)
     engine = Engine(database_path(tmp_path))
+    prepare(engine)
     server = StoreServer(engine, tmp_path)
     server.start()
     home, port = tmp_path / "home", free_port()
