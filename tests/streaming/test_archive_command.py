@@ -108,7 +108,7 @@ def test_two_daemons_feed_one_archive(tmp_path: Path) -> None:
     shared = tmp_path / "archive"
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(hours=6)
     start = f"{hour + timedelta(minutes=59, seconds=40):%Y-%m-%dT%H:%M:%S}"
-    options = ("--start", start, "--speed", 10, "--symbols", "BTCUSDT,ETHUSDT", "--wait-for-subscribers", 2)
+    options = ("--start", start, "--speed", 10, "--symbols", "BTCUSDT,ETHUSDT", "--wait-for-subscribers", 3)
     with (
         running(Simulation(tmp_path, *options)) as simulation,
         running(_daemon(tmp_path / "a", simulation, "binance_futures", shared)) as a,
