@@ -115,7 +115,7 @@ def _socket(socket: Figures) -> Iterator[Condition]:
 def _market(market: Figures) -> Iterator[Condition]:
     name = market["market"]
     if market["failure"]:
-        message = f"{name}: stopped by an error, begun anew: {market['failure']}"
+        message = f"{name}: not read, tried again: {market['failure']}"
         yield Condition(f"market failed {name}", Level.CRITICAL, name, message)
     if market["rejected_per_min"]:
         message = f"{name}: {market['rejected_per_min']:.0f} frames a minute are rejected, see ops.quarantine"
