@@ -114,7 +114,8 @@ class Health:
             for (market, _), count in list(counts.items()):
                 totals[kind, market] += count
         totals["stored"] = self.rows_stored
-        totals["frames"] = sum(source.messages for _, source, _ in self._sources())
+        for market, source, _ in self._sources():
+            totals["frames", market] += source.messages
         totals["errors"] = self._errors()
         self._rates.sample(totals, time.monotonic())
 
@@ -153,7 +154,7 @@ class Health:
             "health": {
                 "records_ingested": self.rows_stored,
                 "records_per_minute": round(self._rates.per_minute("stored"), 1),
-                "messages_per_second": round(self._rates.per_minute("frames") / 60, 1),
+                "messages_per_second": round(sum(map(self._messages_per_second, self._reading.readers)), 1),
                 "errors": self._errors(),
                 "errors_per_minute": round(self._rates.per_minute("errors"), 1),
                 "last_successful_ingest": _iso(self._writer.totals.last_flush_at),
@@ -218,6 +219,9 @@ class Health:
         for key, connections in carriers.items():
             feeds[key].reconnects = sum(connection.losses for connection in connections)
         return feeds
+
+    def _messages_per_second(self, market: str) -> float:
+        return self._rates.per_minute(("frames", market)) / 60
 
     def _stream(self, feed: _Feed) -> dict[str, Any]:
         totals, key = self._writer.totals, (feed.market, feed.stream)
