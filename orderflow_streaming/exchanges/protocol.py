@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -283,17 +284,21 @@ class Exchange(ABC):
     closes_on_refusal: ClassVar[bool] = False
     """Whether the venue answers a bad topic by closing the connection; then topics are asked for one by one."""
 
-    @abstractmethod
     def simulated(self, base_url: str) -> Endpoints:
-        """The endpoints of this market on a simulator at ``http://host:port``."""
+        """The endpoints of this market on a simulator at ``http://host:port``: the venue's own paths below its name."""
+        root = f"{base_url.rstrip('/')}/{self.market.name}"
+        sockets = {
+            name: root.replace("http", "ws", 1) + urlsplit(url).path for name, url in self.endpoints.sockets.items()
+        }
+        return Endpoints(sockets, root)
 
     @abstractmethod
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         """The connections that bring ``streams`` of ``symbols``."""
 
-    @abstractmethod
     def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
         """REST paths for streams that no socket brings."""
+        return ()
 
     def ticket(self) -> Request | None:
         """The request whose answer :meth:`address` reads, made before each connection; None where none is needed."""

@@ -97,14 +97,6 @@ class Binance(Exchange):
     def __init__(self) -> None:
         self._channel_of = lru_cache(maxsize=4096)(self._topic_channel)
 
-    def simulated(self, base_url: str) -> Endpoints:
-        root = f"{base_url.rstrip('/')}/{self.market.name}"
-        sockets = {
-            route: f"{root.replace('http', 'ws', 1)}/{url.split('/', 3)[3]}"
-            for route, url in self.endpoints.sockets.items()
-        }
-        return Endpoints(sockets=sockets, rest=root)
-
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         wanted = set(streams)
         found = []

@@ -20,7 +20,7 @@ from orderflow_streaming.exchanges.binance.spot_messages import (
     SPOT_SIGNATURES,
     SPOT_STREAM_CHANNELS,
 )
-from orderflow_streaming.exchanges.protocol import Endpoints, Instrument, Limits, Poll
+from orderflow_streaming.exchanges.protocol import Endpoints, Instrument, Limits
 
 
 class BinanceSpot(Binance):
@@ -55,9 +55,6 @@ class BinanceSpot(Binance):
     _events = SPOT_EVENTS
     _signatures = SPOT_SIGNATURES
     _candle_requests = SPOT_CANDLE_REQUESTS
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def instrument_paths(self) -> tuple[str, ...]:
         return ("/api/v3/exchangeInfo?showPermissionSets=false",)

@@ -34,7 +34,6 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
-    Poll,
     Socket,
     Topic,
     decoded,
@@ -94,11 +93,6 @@ class Bybit(Exchange):
     _ticker_merged: ClassVar[str] = ""
     _liquidations: ClassVar[bool] = False
 
-    def simulated(self, base_url: str) -> Endpoints:
-        root = f"{base_url.rstrip('/')}/{self.market.name}"
-        path = self.endpoints.sockets["public"].split("/", 3)[3]
-        return Endpoints(sockets={"public": f"{root.replace('http', 'ws', 1)}/{path}"}, rest=root)
-
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         wanted = set(streams)
         kinds: tuple[tuple[str, tuple[str, ...], float | None, str], ...] = (
@@ -118,9 +112,6 @@ class Bybit(Exchange):
             if (channel := _topic_channel(name))
         )
         return (Socket("public", endpoints.sockets["public"], topics),) if topics else ()
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def subscribe(self, topics: Sequence[str], request: int) -> bytes:
         return msgspec.json.encode({"req_id": str(request), "op": "subscribe", "args": list(topics)})

@@ -28,7 +28,6 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
-    Poll,
     Socket,
     Topic,
     decoded,
@@ -120,10 +119,6 @@ class GateioFutures(Exchange):
     )
     """Name of a subscription, the streams it feeds, seconds of silence that mean it is dead."""
 
-    def simulated(self, base_url: str) -> Endpoints:
-        root = f"{base_url.rstrip('/')}/{self.market.name}"
-        return Endpoints(sockets={"main": f"{root.replace('http', 'ws', 1)}/v4/ws/usdt"}, rest=root)
-
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         wanted = set(streams)
         topics = tuple(
@@ -133,9 +128,6 @@ class GateioFutures(Exchange):
             for symbol in symbols
         )
         return (Socket("main", endpoints.sockets["main"], topics, DECIMAL_SIZES),) if topics else ()
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def batches(self, topics: Sequence[str]) -> list[Sequence[str]]:
         parts: list[Sequence[str]] = []

@@ -23,7 +23,6 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
-    Poll,
     Request,
     Socket,
     Topic,
@@ -94,10 +93,6 @@ class HyperliquidFutures(Exchange):
     )
     """Name of a subscription, the streams it feeds, seconds of silence that mean it is dead."""
 
-    def simulated(self, base_url: str) -> Endpoints:
-        root = f"{base_url.rstrip('/')}/{self.market.name}"
-        return Endpoints(sockets={"main": f"{root.replace('http', 'ws', 1)}/ws"}, rest=root)
-
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         wanted = set(streams)
         topics = tuple(
@@ -107,9 +102,6 @@ class HyperliquidFutures(Exchange):
             for symbol in symbols
         )
         return (Socket("main", endpoints.sockets["main"], topics),) if topics else ()
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def subscribe(self, topics: Sequence[str], request: int) -> bytes:
         return _request("subscribe", topics)

@@ -24,7 +24,6 @@ from orderflow_streaming.exchanges.protocol import (
     Endpoints,
     Exchange,
     Heartbeat,
-    Poll,
     Request,
     Socket,
     Topic,
@@ -132,9 +131,6 @@ class KuCoin(Exchange):
             for name in (pattern.format(self.spelled(symbol)),)
         )
         return (Socket("public", endpoints.sockets["public"], topics),) if topics else ()
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def batches(self, topics: Sequence[str]) -> list[Sequence[str]]:
         """Topics that differ in their symbols only go into one message."""

@@ -28,7 +28,6 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
-    Poll,
     Socket,
     Topic,
     decoded,
@@ -156,11 +155,6 @@ class OkxFutures(Exchange):
     """By socket: channel, the stream it feeds, seconds of silence that mean it is dead. An idle book is repeated once
     a minute."""
 
-    def simulated(self, base_url: str) -> Endpoints:
-        root = f"{base_url.rstrip('/')}/{self.market.name}"
-        sockets = {name: f"{root.replace('http', 'ws', 1)}/ws/v5/{name}" for name in self.endpoints.sockets}
-        return Endpoints(sockets=sockets, rest=root)
-
     def sockets(self, symbols: Sequence[str], streams: Sequence[str], endpoints: Endpoints) -> tuple[Socket, ...]:
         found = []
         for socket, kinds in self._topics.items():
@@ -189,9 +183,6 @@ class OkxFutures(Exchange):
             Topic(f"{name}:{instrument}", channel, symbol, (stream,), stale_after_s, merged)
             for symbol, instrument in of.items()
         ]
-
-    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        return ()
 
     def subscribe(self, topics: Sequence[str], request: int) -> bytes:
         return msgspec.json.encode(
