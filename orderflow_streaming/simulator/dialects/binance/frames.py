@@ -6,7 +6,7 @@ The key sets follow the newest frames seen of each kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from orderflow_streaming.simulator.depth import changes, pushed, tops
 from orderflow_streaming.simulator.dialects.dialect import Frames
 from orderflow_streaming.simulator.history import rolling
 from orderflow_streaming.simulator.latent import MINUTE_US
-from orderflow_streaming.simulator.records import Candle, Ints, Minute, Trades
+from orderflow_streaming.simulator.records import Candle, Ints, Minute, Touches, Trades
 from orderflow_streaming.simulator.text import decimal, decimals
+from orderflow_streaming.simulator.venue import Listing
 
 _UPDATE_ID_ORIGIN_US = 1_567_900_800_000_000
 _AGGREGATION_US = 100_000
@@ -47,10 +48,11 @@ def sent_aggregated(trades: Trades) -> Ints:
     return (trades.when_us // _AGGREGATION_US + 1) * _AGGREGATION_US + _AGGREGATION_LATENCY_US
 
 
-def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
-    trades, listing = minute.trades, minute.listing
-    sent = sent_aggregated(trades)
-    columns = zip(
+def aggregated(trades: Trades, listing: Listing, sent: Ints) -> Iterator[tuple[Any, ...]]:
+    """Of each trade: when it is pushed, id, price, size, first and last id, when it was made, whether the maker bought.
+
+    Times in milliseconds."""
+    return zip(
         (sent // 1_000).tolist(),
         trades.order_id.tolist(),
         decimals(trades.tick * listing.tick_units, listing.price_places),
@@ -61,11 +63,27 @@ def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
         ["false" if buy else "true" for buy in trades.buy.tolist()],
         strict=True,
     )
+
+
+def touched(touches: Touches, listing: Listing) -> Iterator[tuple[str, ...]]:
+    """Of each touch: bid and its size, ask and its size."""
+    return zip(
+        decimals(touches.bid * listing.tick_units, listing.price_places),
+        decimals(touches.bid_lots, listing.lot_places),
+        decimals(touches.ask * listing.tick_units, listing.price_places),
+        decimals(touches.ask_lots, listing.lot_places),
+        strict=True,
+    )
+
+
+def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
+    trades, listing = minute.trades, minute.listing
+    sent = sent_aggregated(trades)
     head = f'{{"stream":"{topic}","data":{{"e":"aggTrade","E":'
     name = f',"s":"{listing.venue_symbol}","p":"'
     frames = [
         f'{head}{e},"a":{a}{name}{p}","q":"{q}","nq":"{q}","f":{f},"l":{last},"T":{t},"m":{m},"st":1}}}}'.encode()
-        for e, a, p, q, f, last, t, m in columns
+        for e, a, p, q, f, last, t, m in aggregated(trades, listing, sent)
     ]
     return Frames(sent.tolist(), frames, trades.order_id.tolist())
 
@@ -73,20 +91,13 @@ def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
 def _book_ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
     touches, listing = minute.touches, minute.listing
     ids = update_ids(touches.when_us)
-    columns = zip(
-        ids,
-        decimals(touches.bid * listing.tick_units, listing.price_places),
-        decimals(touches.bid_lots, listing.lot_places),
-        decimals(touches.ask * listing.tick_units, listing.price_places),
-        decimals(touches.ask_lots, listing.lot_places),
-        (touches.when_us // 1_000).tolist(),
-        strict=True,
-    )
     head = f'{{"stream":"{topic}","data":{{"e":"bookTicker","u":'
     name = f',"s":"{listing.venue_symbol}","ps":"{listing.venue_symbol}","b":"'
     frames = [
         f'{head}{u}{name}{b}","B":"{bq}","a":"{a}","A":"{aq}","T":{t},"E":{t},"st":1}}}}'.encode()
-        for u, b, bq, a, aq, t in columns
+        for u, (b, bq, a, aq), t in zip(
+            ids, touched(touches, listing), (touches.when_us // 1_000).tolist(), strict=True
+        )
     ]
     return Frames(touches.when_us.tolist(), frames, ids)
 

@@ -9,8 +9,10 @@ from orderflow_streaming.simulator.depth import changes, pushed, tops
 from orderflow_streaming.simulator.dialects.binance.frames import (
     Renderer,
     Topic,
+    aggregated,
     kline,
     sent_aggregated,
+    touched,
     update_ids,
     windows,
 )
@@ -47,22 +49,11 @@ def _trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
 def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
     trades, listing = minute.trades, minute.listing
     sent = sent_aggregated(trades)
-    columns = zip(
-        (sent // 1_000).tolist(),
-        trades.order_id.tolist(),
-        decimals(trades.tick * listing.tick_units, listing.price_places),
-        decimals(trades.lots, listing.lot_places),
-        trades.first_id.tolist(),
-        trades.last_id.tolist(),
-        (trades.when_us // 1_000).tolist(),
-        ["false" if buy else "true" for buy in trades.buy.tolist()],
-        strict=True,
-    )
     head = f'{{"stream":"{topic}","data":{{"e":"aggTrade","E":'
     name = f',"s":"{listing.venue_symbol}","a":'
     frames = [
         f'{head}{e}{name}{a},"p":"{p}","q":"{q}","f":{f},"l":{last},"T":{t},"m":{m},"M":true}}}}'.encode()
-        for e, a, p, q, f, last, t, m in columns
+        for e, a, p, q, f, last, t, m in aggregated(trades, listing, sent)
     ]
     return Frames(sent.tolist(), frames, trades.order_id.tolist())
 
@@ -70,17 +61,12 @@ def _agg_trade(topic: str, parsed: Topic, minute: Minute) -> Frames:
 def _book_ticker(topic: str, parsed: Topic, minute: Minute) -> Frames:
     touches, listing = minute.touches, minute.listing
     ids = update_ids(touches.when_us)
-    columns = zip(
-        ids,
-        decimals(touches.bid * listing.tick_units, listing.price_places),
-        decimals(touches.bid_lots, listing.lot_places),
-        decimals(touches.ask * listing.tick_units, listing.price_places),
-        decimals(touches.ask_lots, listing.lot_places),
-        strict=True,
-    )
     head = f'{{"stream":"{topic}","data":{{"u":'
     name = f',"s":"{listing.venue_symbol}","b":"'
-    frames = [f'{head}{u}{name}{b}","B":"{bq}","a":"{a}","A":"{aq}"}}}}'.encode() for u, b, bq, a, aq in columns]
+    frames = [
+        f'{head}{u}{name}{b}","B":"{bq}","a":"{a}","A":"{aq}"}}}}'.encode()
+        for u, (b, bq, a, aq) in zip(ids, touched(touches, listing), strict=True)
+    ]
     return Frames(touches.when_us.tolist(), frames, ids)
 
 
