@@ -17,7 +17,8 @@ class Layer:
     """``compute(store, start, end)`` replaces the rows whose ``table.time`` lies in ``[start, end)``.
 
     It may read rows of ``inputs`` back to ``start - lookback``, never after ``end``, and returns the number of
-    rows written. ``inputs`` are qualified table names (``main.trades``, ``bars.bars_1m``).
+    rows written. ``inputs`` are qualified table names (``main.trades``, ``bars.bars_1m``), ``across`` those of them
+    in which a row may depend on other symbols than its own. Rows come at multiples of ``every`` since 1970.
     """
 
     table: Table
@@ -26,3 +27,5 @@ class Layer:
     lookback: timedelta
     group: str
     kinds: tuple[str, ...] = ("duckdb", "sql")
+    across: tuple[str, ...] = ()
+    every: timedelta = timedelta(minutes=1)

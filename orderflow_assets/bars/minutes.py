@@ -136,4 +136,4 @@ FROM judged
 WHERE quote_count > 0 OR judged.trade_count > 0
 """
 
-LAYER = selected(BARS_1M, _SQL, (PARENT_TRADES, QUOTES_1S, GAPS), timedelta(0))
+LAYER = selected(BARS_1M, _SQL, (PARENT_TRADES, QUOTES_1S, GAPS), timedelta(0), across=(PARENT_TRADES.qualified,))

@@ -10,7 +10,14 @@ from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Table
 
 
-def selected(table: Table, sql: str, inputs: tuple[Table, ...], lookback: timedelta, group: str = "bars") -> Layer:
+def selected(
+    table: Table,
+    sql: str,
+    inputs: tuple[Table, ...],
+    lookback: timedelta,
+    group: str = "bars",
+    across: tuple[str, ...] = (),
+) -> Layer:
     """The layer of ``sql``, which takes ``$start`` and ``$end`` and names its columns as ``table`` does."""
 
     def compute(store: Store, start: datetime, end: datetime) -> int:
@@ -21,4 +28,4 @@ def selected(table: Table, sql: str, inputs: tuple[Table, ...], lookback: timede
             for opening, closing in hours(start, end)
         )
 
-    return Layer(table, compute, tuple(source.qualified for source in inputs), lookback, group)
+    return Layer(table, compute, tuple(source.qualified for source in inputs), lookback, group, across=across)

@@ -147,4 +147,12 @@ def _estimate(identity: Identity, day: datetime, rows: pa.Table) -> pa.Table | N
 
 _NAMES = tuple(column.name for column in IDENTITY)
 
-LAYER = Layer(MICROPRICE, _compute, (QUOTES_1S.qualified, INSTRUMENTS.qualified), DAY, "bars", ("duckdb", "python"))
+LAYER = Layer(
+    MICROPRICE,
+    _compute,
+    (QUOTES_1S.qualified, INSTRUMENTS.qualified),
+    DAY,
+    "bars",
+    ("duckdb", "python"),
+    every=DAY,
+)
