@@ -50,7 +50,7 @@ class Feature:
     """One column of a feature table, NULL where it is undefined.
 
     ``interval`` is the hard range, ``window`` the data it looks at, ``source`` the paper or convention it
-    follows. Flags are BOOLEAN and have no interval.
+    follows. Flags are BOOLEAN and have no interval; a label is one of the words its interval lists, ``{none, mild}``.
     """
 
     name: str
@@ -60,25 +60,34 @@ class Feature:
     definition: str
     source: str
     interval: str = "(-inf, inf)"
-    dtype: Literal["float", "flag"] = "float"
+    dtype: Literal["float", "flag", "label"] = "float"
 
     @property
     def range(self) -> Interval:
         return Interval.parse(self.interval)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The words a label can be, in their order."""
+        if self.dtype != "label" or self.interval[:1] != "{" or self.interval[-1:] != "}":
+            raise ValueError(f"{self.name} has no words like {{none, mild}}: {self.dtype} with {self.interval!r}")
+        return tuple(word.strip() for word in self.interval[1:-1].split(","))
+
+    @property
     def column(self) -> Column:
-        text = "true or false" if self.dtype == "flag" else f"range {self.interval}"
+        text = {"float": f"range {self.interval}", "flag": "true or false", "label": f"one of {self.interval}"}
         return Column(
             self.name,
-            "BOOLEAN" if self.dtype == "flag" else "DOUBLE",
-            f"{self.definition} Window: {self.window}; {text}. Source: {self.source}.",
+            {"float": "DOUBLE", "flag": "BOOLEAN", "label": "VARCHAR"}[self.dtype],
+            f"{self.definition} Window: {self.window}; {text[self.dtype]}. Source: {self.source}.",
             self.unit,
         )
 
     @property
     def violation(self) -> str | None:
         """SQL that is true for a stored value that cannot be, None for flags."""
+        if self.dtype == "label":
+            return f'"{self.name}" NOT IN ({", ".join(repr(word) for word in self.labels)})'
         return None if self.dtype == "flag" else self.range.violation(self.name)
 
 

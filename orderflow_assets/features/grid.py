@@ -7,7 +7,7 @@ function of the rows inside its window, so a bar comes out the same whatever str
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -146,10 +146,11 @@ class Grid:
             columns[name][known] = values[index[known]]
         return Grid(tuple(series), self.first, self.step, present, columns)
 
-    def table(self, declared: Table, values: dict[str, Array], last_bars: int) -> pa.Table:
+    def table(self, declared: Table, values: Mapping[str, npt.NDArray[Any]], last_bars: int) -> pa.Table:
         """Rows of ``declared`` for the present bars among the last ``last_bars``.
 
-        ``values`` are (series, last_bars) each, NaN stored as NULL. Flags are 1 and 0, counts are rounded.
+        ``values`` are (series, last_bars) each, NaN stored as NULL. Flags are 1 and 0, counts are rounded, labels are
+        object arrays of words and None.
         """
         present = self.present[:, -last_bars:] if last_bars else self.present[:, :0]
         row, tick = np.nonzero(present)
@@ -165,8 +166,11 @@ class Grid:
         data["open_time"] = pa.array(closing - round(self.step / timedelta(microseconds=1))).cast(stamp)
         for name, array in values.items():
             picked = array[row, tick]
-            cells = pa.array(picked, mask=np.isnan(picked))
             kind = declared.column(name).arrow.type
+            if pa.types.is_string(kind):
+                data[name] = pa.array(picked, kind)
+                continue
+            cells = pa.array(picked, mask=np.isnan(picked))
             data[name] = cells if pa.types.is_floating(kind) else pc.round(cells).cast(pa.int64()).cast(kind)
         return pa.table(data)
 
