@@ -7,8 +7,9 @@ computation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,8 +26,8 @@ from orderflow_streaming.tables import Table
 
 MAX_MINUTES = 60
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
-_RAW: Mapping[str, Table] = {stream.table.qualified: stream.table for stream in STREAMS.values()}
-_RECORDS: Mapping[str, Table] = {table.qualified: table for table in OPERATIONS}
+_RAW: dict[str, Table] = {stream.table.qualified: stream.table for stream in STREAMS.values()}
+_RECORDS: dict[str, Table] = {table.qualified: table for table in OPERATIONS}
 
 
 def live(store: Store, name: str, symbol: str, minutes: int = 5, end: datetime | None = None) -> pa.Table:
@@ -108,7 +109,8 @@ def _copy(store: Store, scratch: Store, table: Table, since: datetime, until: da
     scratch.ensure(table)
     if not store.exists(table):
         return
-    conditions, parameters = [], []
+    conditions: list[str] = []
+    parameters: list[Any] = []
     if table.qualified not in _RECORDS:
         conditions.append(f'"{table.time}" >= ? AND "{table.time}" < ?')
         parameters += [since, until]

@@ -65,7 +65,7 @@ def test_layers_without_rows_in_the_window_are_not_computed() -> None:
 
 
 def test_a_wrong_name_or_length_is_told(tape_store: Store) -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'features.trades'"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'features\.trades'"):
         live(tape_store, "features.trade", "AAAUSDT")
     with pytest.raises(ValueError, match="1 to 60"):
         live(tape_store, "features.trades", "AAAUSDT", 90)
