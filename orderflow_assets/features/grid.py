@@ -222,14 +222,14 @@ def median(values: Array, length: int, outputs: int) -> Array:
     return np.where(usable, middle, np.nan)
 
 
-def percent_rank(values: Array, baseline: Array) -> Array:
+def percent_rank(values: Array, baseline: Array, least: int = MIN_BASELINE) -> Array:
     """(count below + half the ties) / n of each value (series, outputs) in its baseline (series, outputs, length)."""
     count = np.isfinite(baseline).sum(axis=-1)
     below = (baseline < values[..., None]).sum(axis=-1)
     ties = (baseline == values[..., None]).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         rank = (below + 0.5 * ties) / count
-    return np.where((count >= MIN_BASELINE) & np.isfinite(values), rank, np.nan)
+    return np.where((count >= least) & np.isfinite(values), rank, np.nan)
 
 
 def rolling_sum(values: Array, length: int, outputs: int) -> Array:
