@@ -274,6 +274,25 @@ STREAMS: dict[str, Stream] = {
             ),
             key=("timestamp",),
         ),
+        Stream(
+            "positioning",
+            "Who is long and who short, as venues count it every five minutes. No isolated views: one table for all.",
+            (
+                _ID,
+                _TIMESTAMP,
+                Column(
+                    "kind",
+                    "VARCHAR",
+                    "what is counted: accounts, top_accounts or top_positions (of the largest traders), taker_volume",
+                    nullable=False,
+                ),
+                Column("long_short_ratio", "DOUBLE", "long over short; taker_volume: bought over sold", "ratio", False),
+                Column("long_share", "DOUBLE", "ratio / (1 + ratio)", _RATE),
+                _RECEIVED,
+                _SEQUENCE,
+            ),
+            key=("timestamp", "kind"),
+        ),
     )
 }
 

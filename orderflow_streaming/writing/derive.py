@@ -188,4 +188,10 @@ DERIVATIONS: dict[str, Derivation] = {
     "index_prices": Derivation(
         required=("timestamp", "index_price"), optional=("source_seq",), positive=("index_price",)
     ),
+    "positioning": Derivation(
+        required=("timestamp", "kind", "long_short_ratio"),
+        optional=("source_seq",),
+        positive=("long_short_ratio",),
+        layers=({"long_share": "long_short_ratio / (1 + long_short_ratio)"},),
+    ),
 }
