@@ -39,12 +39,14 @@ _SERIES = ", ".join(column.name for column in IDENTITY)
 class Progress:
     """What has been seen: last row per stream, hours that wait to be reported, newest event time.
 
-    ``waiting`` maps an hour to the streams with unreported rows in it, ``refreshed`` is the last mark of
-    :data:`REFRESH_MINUTES` at which the running hour was reported, ``looked_at`` our time at the last step.
+    ``waiting`` maps an hour to the streams with unreported rows in it, ``late`` are those of these hours that had been
+    passed and reported before, ``refreshed`` is the last mark of :data:`REFRESH_MINUTES` at which the running hour was
+    reported, ``looked_at`` our time at the last step.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
     waiting: dict[datetime, frozenset[str]] = field(default_factory=dict)
+    late: frozenset[datetime] = frozenset()
     watermark: datetime | None = None
     refreshed: datetime | None = None
     looked_at: datetime | None = None
@@ -52,7 +54,8 @@ class Progress:
     def to_json(self) -> str:
         times = {name: value.isoformat() for name in _TIMES if (value := getattr(self, name))}
         waiting = {hour.isoformat(): sorted(names) for hour, names in self.waiting.items()}
-        return json.dumps({"ids": self.ids, "waiting": waiting, **times})
+        late = sorted(hour.isoformat() for hour in self.late)
+        return json.dumps({"ids": self.ids, "waiting": waiting, "late": late, **times})
 
     @classmethod
     def from_json(cls, text: str | None) -> Progress:
@@ -62,6 +65,7 @@ class Progress:
         return cls(
             ids=value["ids"],
             waiting={datetime.fromisoformat(hour): frozenset(names) for hour, names in value["waiting"].items()},
+            late=frozenset(datetime.fromisoformat(hour) for hour in value.get("late", ())),
             **{name: datetime.fromisoformat(value[name]) for name in _TIMES if name in value},
         )
 
@@ -71,10 +75,14 @@ _TIMES = ("watermark", "refreshed", "looked_at")
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Hours to report now: ``closed`` for good, and the ``running`` one at a refresh mark."""
+    """Hours to report now: ``closed`` for good, and the ``running`` one at a refresh mark.
+
+    ``late`` are those of ``closed`` that the market's clock had passed before these ticks came.
+    """
 
     closed: tuple[datetime, ...]
     running: datetime | None
+    late: frozenset[datetime] = frozenset()
 
     @property
     def hours(self) -> tuple[datetime, ...]:
@@ -122,6 +130,7 @@ def advance(store: Store, streams: list[Stream], progress: Progress, now: dateti
     advanced = Progress(
         ids={name: min(last, ids.get(name, 0) + MAX_ROWS) for name, last in newest.items()},
         waiting=dict(sorted(waiting.items())),
+        late=progress.late | {hour for hour in touched if hour not in progress.waiting and _closed(hour, progress)},
         watermark=watermark,
         refreshed=progress.refreshed,
         looked_at=now,
@@ -133,7 +142,7 @@ def settle(progress: Progress, due: Due) -> Progress:
     """The progress after the hours of ``due`` have been reported. The running hour keeps waiting for its end."""
     waiting = {hour: names for hour, names in progress.waiting.items() if hour not in due.closed}
     refreshed = _mark(progress.watermark) if due.running and progress.watermark else progress.refreshed
-    return replace(progress, waiting=waiting, refreshed=refreshed)
+    return replace(progress, waiting=waiting, late=progress.late - set(due.closed), refreshed=refreshed)
 
 
 def describe(store: Store, streams: list[Stream], hours: Iterable[datetime]) -> list[HourReport]:
@@ -194,7 +203,12 @@ def _due(before: Progress, progress: Progress, touched: set[datetime]) -> Due:
     mark = _mark(progress.watermark)
     running = _floor(mark - timedelta(microseconds=1), 60)
     fresh = mark != progress.refreshed and running in progress.waiting and running not in closed
-    return Due(tuple(closed[:MAX_HOURS]), running if fresh and not _races(before, progress) else None)
+    reported = tuple(closed[:MAX_HOURS])
+    return Due(
+        reported,
+        running if fresh and not _races(before, progress) else None,
+        progress.late & set(reported),
+    )
 
 
 def _closed(hour: datetime, progress: Progress) -> bool:

@@ -18,13 +18,17 @@ from dagster import (
 
 from orderflow_assets import watermark
 from orderflow_assets.automation import LOOKBACK
+from orderflow_assets.late import stretches
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
-from orderflow_assets.watermark import HOUR, HourReport, Progress
+from orderflow_assets.watermark import HourReport, Progress
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
+
+LATE = "late"
+"""Metadata of a report of an hour that was complete by the market's clock before these ticks of it came."""
 
 KEYS = {stream.name: asset_key(stream.table.qualified) for stream in STREAMS.values()}
 
@@ -62,10 +66,10 @@ def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> Sen
         return SensorResult(skip_reason=_why_nothing(progress), cursor=cursor)
     old = [hour for hour in due.closed if _partitioned(hour) and hour <= now - LOOKBACK]
     known = {stream.name: context.instance.get_materialized_partitions(KEYS[stream.name]) for stream in streams}
-    runs = [_run_over(stretch) for stretch in _stretches(old)]
+    runs = [_run_over(stretch) for stretch in stretches(sorted(old), HOURS_PER_RUN)]
     return SensorResult(
         asset_events=[
-            _event(report, closed=report.hour in due.closed)
+            _event(report, closed=report.hour in due.closed, late=report.hour in due.late)
             for report in reports
             if report.stream in progress.waiting[report.hour] or _partition(report.hour) not in known[report.stream]
         ],
@@ -83,7 +87,7 @@ def _partitioned(hour: datetime) -> bool:
     return hourly.has_partition_key(_partition(hour))
 
 
-def _event(report: HourReport, *, closed: bool) -> AssetMaterialization:
+def _event(report: HourReport, *, closed: bool, late: bool) -> AssetMaterialization:
     figures = {
         "dagster/partition_row_count": report.rows,
         "series": report.series,
@@ -91,6 +95,7 @@ def _event(report: HourReport, *, closed: bool) -> AssetMaterialization:
         "first_event": _time(report.first),
         "last_event": _time(report.last),
         "mean_lag_s": report.lag_s,
+        LATE: late or None,
     }
     return AssetMaterialization(
         KEYS[report.stream],
@@ -102,17 +107,6 @@ def _event(report: HourReport, *, closed: bool) -> AssetMaterialization:
 
 def _time(value: datetime | None) -> MetadataValue | None:
     return MetadataValue.timestamp(value.replace(tzinfo=UTC)) if value else None
-
-
-def _stretches(hours: list[datetime]) -> list[list[datetime]]:
-    """Neighbouring hours together, at most a run's worth."""
-    stretches: list[list[datetime]] = []
-    for hour in hours:
-        if stretches and hour - stretches[-1][-1] == HOUR and len(stretches[-1]) < HOURS_PER_RUN:
-            stretches[-1].append(hour)
-        else:
-            stretches.append([hour])
-    return stretches
 
 
 def _run_over(stretch: list[datetime]) -> RunRequest:
