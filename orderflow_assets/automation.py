@@ -75,8 +75,8 @@ on_new_or_late_data = (
 ).with_label("on_new_or_late_data")
 """An hour is computed when its inputs are there and again when one of them changes, up to :data:`LOOKBACK` back.
 
-Exactly that hour is computed. Later hours whose rolling baselines reach back into it keep what was known when they
-were made; a backfill over them takes the late rows in.
+Exactly that hour is computed. Later hours whose rolling baselines reach back into it are asked for by the sensor
+``late_corrections``.
 """
 
 on_new_data_whatever_the_model = on_new_or_late_data.ignore(AssetSelection.groups("models")).with_label(
