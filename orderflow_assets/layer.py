@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orderflow_streaming.store import Store
@@ -29,3 +29,5 @@ class Layer:
     kinds: tuple[str, ...] = ("duckdb", "sql")
     across: tuple[str, ...] = ()
     every: timedelta = timedelta(minutes=1)
+    lineage: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Of each column the columns it is made of, ``schema.table.column``; what features declare themselves is added."""

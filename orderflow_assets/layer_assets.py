@@ -17,7 +17,7 @@ from orderflow_assets import plots, quality
 from orderflow_assets.automation import on_new_or_late_data
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
-from orderflow_assets.metadata import OWNERS, asset_key, layer_version, table_metadata
+from orderflow_assets.metadata import OWNERS, asset_key, column_lineage, layer_version, table_metadata
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.schema import STREAMS
@@ -46,6 +46,7 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
     would be a run of its own; runs take hours in order instead, so that what lies before is there.
     """
     table = layer.table
+    lineage = column_lineage(layer)
 
     @asset(
         key=asset_key(table.qualified),
@@ -77,8 +78,12 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
                 },
                 partition_key=partition,
             )
-        if picture:
-            context.add_asset_metadata({"plot": MetadataValue.md(picture)}, partition_key=context.partition_keys[-1])
+        shown = {
+            **({"plot": MetadataValue.md(picture)} if picture else {}),
+            **({"dagster/column_lineage": lineage} if lineage else {}),
+        }
+        if shown:
+            context.add_asset_metadata(shown, partition_key=context.partition_keys[-1])
         return MaterializeResult(
             metadata={
                 "window": f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC",

@@ -7,8 +7,17 @@ import inspect
 import json
 from typing import Any
 
-from dagster import AssetKey, TableColumn, TableColumnConstraints, TableConstraints, TableSchema
+from dagster import (
+    AssetKey,
+    TableColumn,
+    TableColumnConstraints,
+    TableColumnDep,
+    TableColumnLineage,
+    TableConstraints,
+    TableSchema,
+)
 
+from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.layer import Layer
 from orderflow_streaming.tables import Column, Table
 
@@ -47,6 +56,24 @@ def _column(column: Column) -> TableColumn:
         description=f"{column.doc}{unit}",
         constraints=TableColumnConstraints(nullable=column.nullable),
     )
+
+
+def column_lineage(layer: Layer) -> TableColumnLineage | None:
+    """Which columns of its inputs each column of a table is made of; None where nothing is declared."""
+    group = next((group for group in GROUPS.values() if group.table == layer.table), None)
+    declared = dict(layer.lineage) | {
+        item.name: item.inputs for item in (group.columns if group else ()) if item.inputs
+    }
+    if not declared:
+        return None
+    return TableColumnLineage(
+        {column: [_dependence(source) for source in sources] for column, sources in declared.items()}
+    )
+
+
+def _dependence(source: str) -> TableColumnDep:
+    qualified, _, column = source.rpartition(".")
+    return TableColumnDep(asset_key(qualified), column)
 
 
 def table_version(table: Table, *sources: str) -> str:

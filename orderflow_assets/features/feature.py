@@ -61,6 +61,8 @@ class Feature:
     source: str
     interval: str = "(-inf, inf)"
     dtype: Literal["float", "flag", "label"] = "float"
+    inputs: tuple[str, ...] = ()
+    """Columns it is made of, ``schema.table.column``: the lineage Dagster shows."""
 
     @property
     def range(self) -> Interval:
