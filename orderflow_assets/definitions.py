@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore", category=PreviewWarning)
 FRESHNESS: dict[str, FreshnessPolicy] = {
     "raw": FreshnessPolicy.time_window(fail_window=timedelta(minutes=15), warn_window=timedelta(minutes=8)),
     **dict.fromkeys(
-        ("bars", "features", "signals", "forecasts"),
+        ("bars", "features", "signals", "analytics", "forecasts"),
         FreshnessPolicy.time_window(fail_window=timedelta(hours=2), warn_window=timedelta(minutes=20)),
     ),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orderflow_assets.bars.series import SERIES
+from orderflow_assets.bars.series import SERIES_NAMES
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
@@ -140,6 +140,7 @@ def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[
     hour, minute = f"date_trunc('hour', \"{table.time}\")", f"date_trunc('minute', \"{table.time}\")"
     broken = rules(table)
     nullable = [column.name for column in table.columns if column.nullable]
+    series = ", ".join(name for name in table.names if name in SERIES_NAMES)
     figures = [
         "count(*) AS rows",
         f"count(*) - count(DISTINCT ({', '.join(table.key)})) AS duplicates",
@@ -151,7 +152,7 @@ def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[
             SELECT *, {hour} AS _hour, {minute} AS _minute FROM {table.qualified}
             WHERE "{table.time}" >= $start::TIMESTAMP AND "{table.time}" < $end::TIMESTAMP
         ), coverage AS (
-            SELECT _hour, concat_ws('|', {SERIES}) AS _series, count(DISTINCT _minute) AS _covered,
+            SELECT _hour, concat_ws('|', {series}) AS _series, count(DISTINCT _minute) AS _covered,
                    min(_minute) AS _first, max(_minute) AS _last
             FROM part GROUP BY ALL
         ), span AS (
