@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orderflow_assets.timeseries.arrays import Array, Index, Mask, one_of, require, robust_scale, vector
+from orderflow_assets.timeseries.arrays import Array, Index, one_of, require, robust_scale, vector
 from orderflow_assets.timeseries.control import cusum_walk, self_starting
 
 METHODS: tuple[str, ...] = ("pelt", "binseg", "kernel", "cusum", "both")
@@ -301,7 +301,7 @@ def _run_lengths(z: Array, hazard: float, longest: int, within: int) -> tuple[In
 def _declared(
     dense: Array, run: Index, recent: Array, threshold: float, calibration: int, known: Index
 ) -> tuple[OnlineChange, ...]:
-    young: Mask = np.lib.stride_tricks.sliding_window_view(recent > threshold, _CONFIRMATIONS).all(axis=1)
+    young = np.asarray(np.lib.stride_tricks.sliding_window_view(recent > threshold, _CONFIRMATIONS).all(axis=1))
     fresh = np.flatnonzero(young & ~np.concatenate([[True], young[:-1]])) + _CONFIRMATIONS - 1
     found: list[OnlineChange] = []
     begin = 0
