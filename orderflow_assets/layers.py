@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orderflow_assets.bars import minutes, parents, quotes
+from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
 from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
 from orderflow_assets.features.prices import layer as prices
@@ -16,6 +16,8 @@ LAYERS: tuple[Layer, ...] = (
     quotes.LAYER,
     parents.LAYER,
     minutes.LAYER,
+    *coarser.LAYERS,
+    *consolidated.LAYERS,
     book_minutes.LAYER,
     executions.LAYER,
     microprice.LAYER,
