@@ -16,7 +16,7 @@ from orderflow_assets.resources import StoreResource
 
 analytics = AutomationConditionSensorDefinition(
     "analytics",
-    target=AssetSelection.all(),
+    target=AssetSelection.all() - AssetSelection.groups("calculators"),
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
     run_tags={"dagster/priority": "5"},

@@ -1,0 +1,1 @@
+"""The calculators that come with the package, one file each."""
