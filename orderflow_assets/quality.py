@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orderflow_assets.bars.series import SERIES_NAMES
+from orderflow_assets.bars.series import BAR_KEY, SERIES_NAMES
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
@@ -26,6 +26,11 @@ BAR_RULES: dict[str, str] = {
     "the bid is below the ask": "bid_price >= ask_price",
 }
 """SQL that is true for a one-minute bar that cannot be."""
+
+
+APART = 0.01
+LEAST_VENUES = 3
+"""A venue's mid stands apart when it is further than this (log points) from the median of so many venues or more."""
 
 
 def rules(table: Table) -> dict[str, str]:
@@ -46,13 +51,16 @@ class Hour:
     """One hour of a table: rows, rows that repeat a key, values per column, rows that break a rule.
 
     ``minutes`` is how many minutes lie between the first and the last row of any series, ``covered`` in how many
-    of them each series has rows; ``None`` for tables without bars.
+    of them each series has rows; ``None`` for tables without bars. ``overlapping`` are bars that open before the one
+    before them closed or close before they open, ``apart`` the minutes of each series in which its price stood apart.
     """
 
     rows: int = 0
     duplicates: int = 0
     values: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, int] = field(default_factory=dict)
+    overlapping: int = 0
+    apart: Mapping[str, int] = field(default_factory=dict)
     minutes: int | None = None
     covered: Mapping[str, int] = field(default_factory=dict)
 
@@ -76,9 +84,11 @@ class Verdict:
 CHECKS: dict[str, tuple[bool, str]] = {
     "columns": (True, "The stored columns and types are the declared ones."),
     "unique_key": (True, "No two rows share the natural key."),
+    "monotone": (True, "Every bar closes after it opens, and opens no earlier than the one before it closed."),
     "ranges": (True, "Every value lies in its declared range and every rule holds."),
     "null_share": (False, "Every column that may be NULL has a value somewhere in the hour."),
     "every_minute": (False, "Every series has rows in every minute that any series has."),
+    "venues_agree": (False, f"Every mid is within {APART:.0%} of the median of its venues, {LEAST_VENUES} or more."),
 }
 """Name of each check, whether it blocks, and what it says."""
 
@@ -86,11 +96,22 @@ CHECKS: dict[str, tuple[bool, str]] = {
 def checks(table: Table) -> tuple[str, ...]:
     """The checks that say something about ``table``."""
     silent = {
+        "monotone": not _has_bars(table),
+        "venues_agree": not _has_mids(table),
         "ranges": not rules(table),
         "null_share": not any(column.nullable for column in table.columns),
         "every_minute": not on_minutes(table),
     }
     return tuple(name for name in CHECKS if not silent.get(name, False))
+
+
+def _has_bars(table: Table) -> bool:
+    """Whether the rows of a series are bars, one after the other."""
+    return table.key == BAR_KEY
+
+
+def _has_mids(table: Table) -> bool:
+    return _has_bars(table) and on_minutes(table) and "mid_close" in table.names
 
 
 def stored_differences(store: Store, table: Table) -> list[str]:
@@ -147,17 +168,33 @@ def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[
         *(f'count("{name}") AS v{index}' for index, name in enumerate(nullable)),
         *(f"count(*) FILTER ({sql}) AS b{index}" for index, sql in enumerate(broken.values())),
     ]
+    bars = f"(PARTITION BY {series} ORDER BY bar_ts)"
+    overlaps = (
+        f"bar_ts <= open_time OR bar_ts > lag(bar_ts) OVER {bars} AND open_time < lag(bar_ts) OVER {bars}"
+        if _has_bars(table)
+        else "false"
+    )
+    venues = "(PARTITION BY symbol, open_time)"
+    apart = (
+        f"count(mid_close) OVER {venues} >= {LEAST_VENUES}"
+        f" AND abs(ln(mid_close / median(mid_close) OVER {venues})) > {APART}"
+        if _has_mids(table)
+        else "false"
+    )
     sql = f"""
         WITH part AS (
-            SELECT *, {hour} AS _hour, {minute} AS _minute FROM {table.qualified}
+            SELECT *, {hour} AS _hour, {minute} AS _minute, {overlaps} AS _overlaps, {apart} AS _apart
+            FROM {table.qualified}
             WHERE "{table.time}" >= $start::TIMESTAMP AND "{table.time}" < $end::TIMESTAMP
         ), coverage AS (
             SELECT _hour, concat_ws('|', {series}) AS _series, count(DISTINCT _minute) AS _covered,
+                   count(*) FILTER (_overlaps) AS _overlapping, count(*) FILTER (_apart) AS _parted,
                    min(_minute) AS _first, max(_minute) AS _last
             FROM part GROUP BY ALL
         ), span AS (
             SELECT _hour, date_diff('minute', min(_first), max(_last)) + 1 AS minutes,
-                   map(list(_series), list(_covered)) AS covered
+                   map(list(_series), list(_covered)) AS covered, sum(_overlapping)::BIGINT AS overlapping,
+                   map(list(_series), list(_parted)) AS apart
             FROM coverage GROUP BY ALL
         ), figures AS (SELECT _hour, {", ".join(figures)} FROM part GROUP BY ALL)
         SELECT * FROM figures JOIN span USING (_hour)
@@ -168,6 +205,8 @@ def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[
             duplicates=row["duplicates"],
             values={name: row[f"v{index}"] for index, name in enumerate(nullable)},
             broken={name: row[f"b{index}"] for index, name in enumerate(broken)},
+            overlapping=row["overlapping"],
+            apart={name: count for name, count in dict(row["apart"]).items() if count},
             minutes=row["minutes"] if on_minutes(table) else None,
             covered=dict(row["covered"]) if on_minutes(table) else {},
         )
@@ -189,6 +228,12 @@ def judge(table: Table, hour: Hour, differences: list[str]) -> list[Verdict]:
             {"rows": hour.rows, "duplicates": hour.duplicates},
         ),
         Verdict(
+            "monotone",
+            not hour.overlapping,
+            f"{hour.overlapping} of {hour.rows} bars overlap the one before them",
+            {"overlapping": hour.overlapping},
+        ),
+        Verdict(
             "ranges",
             not broken,
             "; ".join(f"{name}: {count} rows" for name, count in broken.items()) or "nothing outside",
@@ -206,6 +251,7 @@ def judge(table: Table, hour: Hour, differences: list[str]) -> list[Verdict]:
             _coverage(hour, holes),
             {"minutes": hour.minutes, "series": len(hour.covered), "short": holes},
         ),
+        Verdict("venues_agree", not hour.apart, _apart(hour), {"apart": dict(hour.apart)}),
     )
     wanted = checks(table)
     return [verdict for verdict in verdicts if verdict.check in wanted]
@@ -218,3 +264,8 @@ def _coverage(hour: Hour, holes: Mapping[str, int]) -> str:
         return f"{len(hour.covered)} series in each of {hour.minutes} minutes"
     worst = sorted(holes.items(), key=lambda item: item[1])[:5]
     return f"{len(holes)} series are short of {hour.minutes} minutes: " + ", ".join(f"{n} {c}" for n, c in worst)
+
+
+def _apart(hour: Hour) -> str:
+    worst = sorted(hour.apart.items(), key=lambda item: -item[1])[:5]
+    return ", ".join(f"{name} in {count} minutes" for name, count in worst) or f"all within {APART:.0%}"

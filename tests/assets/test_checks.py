@@ -59,7 +59,7 @@ def failed(store: Store, target: Table) -> set[str]:
 def test_sound_rows_pass_everything(store: Store) -> None:
     put(store, PLAIN, [row(minute) for minute in range(60)])
     found = verdicts(store, PLAIN)
-    assert set(found) == {"columns", "unique_key", "null_share", "every_minute"}
+    assert set(found) == {"columns", "unique_key", "monotone", "null_share", "every_minute"}
     assert all(verdict.passed for verdict in found.values())
     assert found["every_minute"].text == "1 series in each of 60 minutes"
 
@@ -68,6 +68,34 @@ def test_a_repeated_key_fails(store: Store) -> None:
     put(store, PLAIN, [row(0), row(1), row(1, 2.0)])
     assert failed(store, PLAIN) == {"unique_key"}
     assert verdicts(store, PLAIN)["unique_key"].figures == {"rows": 3, "duplicates": 1}
+
+
+@pytest.mark.parametrize("change", [{"open_time": timedelta(minutes=-1)}, {"bar_ts": timedelta(minutes=-1)}])
+def test_a_bar_that_overlaps_the_one_before_or_ends_before_it_begins_fails(
+    store: Store, change: dict[str, timedelta]
+) -> None:
+    wrong = row(2, symbol="ETHUSDT")
+    ((name, step),) = change.items()
+    put(
+        store,
+        PLAIN,
+        [*(row(minute) for minute in range(4)), row(1, symbol="ETHUSDT"), wrong | {name: wrong[name] + step}],
+    )
+    assert "monotone" in failed(store, PLAIN)
+    assert verdicts(store, PLAIN)["monotone"].figures == {"overlapping": 1}
+
+
+def test_a_venue_whose_price_stands_apart_is_named(store: Store) -> None:
+    def bar(exchange: str, minute: int, mid: float) -> dict:
+        counts = {"quote_count": 1, "quoted_s": 60.0}
+        return row(minute, exchange=exchange, mid_close=mid) | counts
+
+    mids = {"binance": 100.0, "okx": 100.1, "bybit": 100.2}
+    rows = [bar(exchange, minute, mid) for exchange, mid in mids.items() for minute in range(3)]
+    put(store, BARS_1M, [*rows, *(bar("kucoin", minute, 100.0 + minute) for minute in range(3))])
+    verdict = verdicts(store, BARS_1M)["venues_agree"]
+    assert not verdict.passed
+    assert verdict.text == "BTCUSDT|kucoin|futures in 1 minutes"
 
 
 def test_a_hole_names_the_series(store: Store) -> None:
