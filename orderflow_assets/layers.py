@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orderflow_assets.analytics import cross_exchange, information_share, lead_lag
 from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
 from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
@@ -26,4 +27,7 @@ LAYERS: tuple[Layer, ...] = (
     trades.LAYER,
     orderbook.LAYER,
     signals.LAYER,
+    cross_exchange.LAYER,
+    lead_lag.LAYER,
+    information_share.LAYER,
 )
