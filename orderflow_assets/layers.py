@@ -8,6 +8,8 @@ from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
 from orderflow_assets.features.prices import layer as prices
 from orderflow_assets.features.prices import microprice
+from orderflow_assets.features.ticker import candles, levels
+from orderflow_assets.features.ticker import layer as ticker
 from orderflow_assets.features.trades import buckets, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
@@ -23,9 +25,12 @@ LAYERS: tuple[Layer, ...] = (
     executions.LAYER,
     microprice.LAYER,
     buckets.LAYER,
+    *candles.LAYERS,
+    levels.LAYER,
     prices.LAYER,
     trades.LAYER,
     orderbook.LAYER,
+    ticker.LAYER,
     signals.LAYER,
     cross_exchange.LAYER,
     lead_lag.LAYER,

@@ -1,0 +1,1 @@
+"""Features of candles and of the venues' own 24 h statistics."""
