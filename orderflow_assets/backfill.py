@@ -21,7 +21,7 @@ from orderflow_assets.partitions import hourly
 from orderflow_streaming.exit_codes import CONFIGURATION, NOT_RUNNING, CommandError
 
 WEBSERVER = "http://127.0.0.1:3000"
-SELECTION = "group:bars or group:features or group:signals"
+SELECTION = "group:bars or group:features or group:signals or group:analytics"
 
 _LAUNCH = """
 mutation ($params: LaunchBackfillParams!) {

@@ -20,6 +20,7 @@ from orderflow_assets import watermark
 from orderflow_assets.automation import LOOKBACK
 from orderflow_assets.late import stretches
 from orderflow_assets.layer_assets import HOURS_PER_RUN
+from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
@@ -34,8 +35,8 @@ KEYS = {stream.name: asset_key(stream.table.qualified) for stream in STREAMS.val
 
 hours = define_asset_job(
     "hours",
-    selection=AssetSelection.groups("bars", "features", "signals"),
-    description="Bars, features and signals of one hour, or of a range of hours.",
+    selection=AssetSelection.assets(*(asset_key(layer.table.qualified) for layer in LAYERS)),
+    description="Bars, features, signals and analytics of one hour, or of a range of hours.",
 )
 
 
