@@ -10,7 +10,7 @@ from orderflow_assets.features.prices import layer as prices
 from orderflow_assets.features.prices import microprice
 from orderflow_assets.features.ticker import candles, levels
 from orderflow_assets.features.ticker import layer as ticker
-from orderflow_assets.features.trades import buckets, executions
+from orderflow_assets.features.trades import buckets, costs, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
 from orderflow_assets.signals import layer as signals
@@ -23,6 +23,7 @@ LAYERS: tuple[Layer, ...] = (
     *consolidated.LAYERS,
     book_minutes.LAYER,
     executions.LAYER,
+    costs.LAYER,
     microprice.LAYER,
     buckets.LAYER,
     *candles.LAYERS,

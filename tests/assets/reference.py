@@ -121,6 +121,7 @@ def price_rows(tape: Tape, vwap_parts: dict[int, tuple[float, float]]) -> dict[i
         volume = sum(v for _, v in traded)
         row["vwap_1h"] = sum(v for v, _ in traded) / volume if volume else None
         row["price_vs_vwap"] = 1e4 * (mid / row["vwap_1h"] - 1) if mid and row["vwap_1h"] else None
+        row["vwap_deviation"] = row["price_vs_vwap"]
         row |= _walk([quotes.mid(closing - k * SECOND) for k in range(900, -1, -1)])
         row["mid_zscore"] = zscore(
             math.log(mid) if mid else None,

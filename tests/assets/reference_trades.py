@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from tests.assets.reference import FIRST, MINUTE, QuoteTape, Row, between, closing_edges, total, zscore
+from tests.assets.reference import FIRST, MINUTE, QuoteTape, Row, between, closing_edges, total, weighted, zscore
 from tests.assets.tape import END, SECOND, Print, Tape, us
 
 WHALE_FLOOR = 10_000.0
@@ -105,6 +105,7 @@ def trade_rows(tape: Tape, bars: list[int], alive: set[int]) -> dict[int, Row]:
         row |= _kyle(tens, closing)
         row["trade_clustering_index"] = _clustering(tens, closing, alive.intersection(bars))
         row["iceberg_probability"] = _iceberg(hidden, closing)
+        row |= _costs(parents, times, quotes, closing)
     return {closing: row for closing, row in rows.items() if closing in bars}
 
 
@@ -169,6 +170,32 @@ def _sizes(
         "trade_size_log_stddev": statistics.stdev(map(math.log, sizes)) if len(sizes) >= 10 else None,
         "roll_spread": 2 * math.sqrt(-covariance) if covariance < 0 else None,
     }
+
+
+def _costs(parents: list[Parent], times: list[int], quotes: QuoteTape, closing: int) -> Row:
+    now, earlier = [], []
+    for parent in parents[between(times, closing - MINUTE, closing)]:
+        if mid := _mid_before(quotes, parent.us):
+            now.append((parent.value, 2e4 * parent.sign * (parent.value / parent.qty - mid) / mid))
+    for parent in parents[between(times, closing - 2 * MINUTE, closing - MINUTE)]:
+        mid, later = _mid_before(quotes, parent.us), quotes.mid(parent.us + MINUTE)
+        if mid and later:
+            price = parent.value / parent.qty
+            effective, realized = (2e4 * parent.sign * (price - other) / mid for other in (mid, later))
+            earlier.append((parent.value, realized, effective - realized))
+    return {
+        "effective_spread_bps": weighted(now),
+        "realized_spread_bps_60s": weighted([(value, realized) for value, realized, _ in earlier]),
+        "price_impact_bps_60s": weighted([(value, impact) for value, _, impact in earlier]),
+    }
+
+
+def _mid_before(quotes: QuoteTape, moment: int) -> float | None:
+    index = bisect_left(quotes.times, moment) - 1
+    if index < 0 or moment - quotes.times[index] > 5 * SECOND:
+        return None
+    quote = quotes.quotes[index]
+    return (quote.bid + quote.ask) / 2 if quotes.valid(quote) else None  # type: ignore[operator]
 
 
 Ten = dict[int, tuple[int, float, float | None]]

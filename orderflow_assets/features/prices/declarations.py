@@ -211,6 +211,15 @@ COMPANIONS: tuple[Feature, ...] = (
         POSITIVE,
     ),
     Feature(
+        "vwap_deviation",
+        "bps",
+        "quotes and trades",
+        "1 h",
+        "price_vs_vwap, under the name its readers use.",
+        "VWAP deviation",
+        ANY,
+    ),
+    Feature(
         "mid_zscore", "sigma", _QUOTES, "previous 4 h", "ln M against the bar closes of the 4 h before.", "z-score", ANY
     ),
     Feature(

@@ -84,6 +84,7 @@ def _levels(bars: Grid, outputs: int) -> dict[str, Array]:
     value, volume = (rolling_sum(bars[name], _HOUR, outputs) for name in ("quote_volume", "volume"))
     with np.errstate(invalid="ignore", divide="ignore"):
         vwap = np.where(volume > 0, value / volume, np.nan)
+    deviation = BPS * (mid / vwap - 1)
     return {
         "n_obs": current(bars["quote_count"], outputs),
         "mid_price": mid,
@@ -93,7 +94,8 @@ def _levels(bars: Grid, outputs: int) -> dict[str, Array]:
         "bid_pressure": share,
         "ask_pressure": 1 - share,
         "vwap_1h": vwap,
-        "price_vs_vwap": BPS * (mid / vwap - 1),
+        "price_vs_vwap": deviation,
+        "vwap_deviation": deviation,
     }
 
 

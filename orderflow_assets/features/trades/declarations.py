@@ -263,6 +263,35 @@ COMPANIONS: tuple[Feature, ...] = (
         "threshold",
         dtype="flag",
     ),
+    Feature(
+        "effective_spread_bps",
+        "bps",
+        "trades and quotes",
+        _BAR,
+        "2 eps (p - M) / M x 10,000, weighted by value: eps the sign of a parent, p its value over its volume, M the "
+        "mid before it.",
+        "Huang & Stoll 1996",
+        ANY,
+    ),
+    Feature(
+        "realized_spread_bps_60s",
+        "bps",
+        "trades and quotes",
+        "bar before",
+        "2 eps (p - M60) / M x 10,000 of the parents of a minute earlier, M60 the mid 60 s after each: what the maker "
+        "kept. Known, and stamped, 60 s late.",
+        "Huang & Stoll 1996",
+        ANY,
+    ),
+    Feature(
+        "price_impact_bps_60s",
+        "bps",
+        "trades and quotes",
+        "bar before",
+        "Effective less realized spread of the same parents: what the maker lost to the move. Stamped 60 s late.",
+        "Huang & Stoll 1996",
+        ANY,
+    ),
 )
 
 TRADES = Group(

@@ -13,6 +13,7 @@ from orderflow_assets.bars.series import DAY, HOUR, MINUTE, SERIES, SERIES_NAMES
 from orderflow_assets.features.grid import Array, Grid, current, epoch_us, rolling_sum, split_series
 from orderflow_assets.features.trades import flow, impact, sizes
 from orderflow_assets.features.trades.buckets import PER_DAY, VOLUME_BUCKETS
+from orderflow_assets.features.trades.costs import COSTS, SPREADS_1M
 from orderflow_assets.features.trades.declarations import TRADES, WHALE_FLOOR
 from orderflow_assets.features.trades.executions import EXECUTIONS_1M
 from orderflow_assets.features.trades.sizes import Parents
@@ -26,10 +27,11 @@ _UNSEEN = 0.2
 _ICEBERG_QUANTILE = 0.95
 _BPS, _MILLION = 1e4, 1e6
 _TEN_S = timedelta(seconds=10)
+_INPUTS = (BARS_1M, PARENT_TRADES, QUOTES_1S, VOLUME_BUCKETS, EXECUTIONS_1M, SPREADS_1M)
 
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
-    store.ensure(BARS_1M, PARENT_TRADES, QUOTES_1S, VOLUME_BUCKETS, EXECUTIONS_1M, TRADES.table)
+    store.ensure(*_INPUTS, TRADES.table)
     return sum(_hour(store, *window) for window in hours(*closed_window(start, end)))
 
 
@@ -48,6 +50,7 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     values["whale_trade_detected"] = np.where(alive, values["whale_trade_detected"], np.nan)
     values |= _ten_seconds(store, bars, start, end)
     values |= _icebergs(store, bars, start, end)
+    values |= Grid.read(store, SPREADS_1M, COSTS, start + MINUTE, end, MINUTE, bars.series).columns
     return store.write(TRADES.table, bars.table(TRADES.table, values, outputs), Window(start, end))
 
 
@@ -172,7 +175,7 @@ def _edges(start: datetime, end: datetime, step: timedelta) -> np.ndarray:
 LAYER = Layer(
     TRADES.table,
     _compute,
-    tuple(table.qualified for table in (BARS_1M, PARENT_TRADES, QUOTES_1S, VOLUME_BUCKETS, EXECUTIONS_1M)),
+    tuple(table.qualified for table in _INPUTS),
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
