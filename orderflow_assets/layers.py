@@ -13,6 +13,7 @@ from orderflow_assets.features.ticker import layer as ticker
 from orderflow_assets.features.trades import buckets, costs, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
+from orderflow_assets.signals import fills, regime_models
 from orderflow_assets.signals import layer as signals
 
 LAYERS: tuple[Layer, ...] = (
@@ -32,6 +33,8 @@ LAYERS: tuple[Layer, ...] = (
     trades.LAYER,
     orderbook.LAYER,
     ticker.LAYER,
+    fills.LAYER,
+    regime_models.LAYER,
     signals.LAYER,
     cross_exchange.LAYER,
     lead_lag.LAYER,

@@ -25,11 +25,14 @@ _BUCKETS = 96
 _COLOURS = 48
 
 
-def draw(layer: Layer, store: Store, start: datetime, end: datetime) -> str | None:
-    """Markdown of the picture of ``[start, end)``; None where the table has no picture or the window no rows."""
-    painter = _PAINTERS.get(layer.table.qualified) or _PAINTERS.get(layer.group)
-    figure = painter(layer, store, start, end) if painter else None
-    return _markdown(figure, layer.table.qualified) if figure else None
+def draw(layer: Layer, store: Store, start: datetime, end: datetime) -> dict[str, str]:
+    """Markdown of the pictures of ``[start, end)`` by title; none where there is nothing to draw."""
+    painters = _PAINTERS.get(layer.table.qualified) or _PAINTERS.get(layer.group) or {}
+    figures = {title: paint(layer, store, start, end) for title, paint in painters.items()}
+    texts = {
+        title: _markdown(figure, f"{layer.table.qualified} {title}") for title, figure in figures.items() if figure
+    }
+    return {title: text for title, text in texts.items() if text}
 
 
 def _bars(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
@@ -77,6 +80,36 @@ def _features(layer: Layer, store: Store, start: datetime, end: datetime) -> Fig
     return _heat_map(rows["t"], {name: rows[name] for name in names}, "share of NULL", "Greys", (0, 1))
 
 
+_QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+
+
+def _distribution(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
+    """Where the values of each column lie, in its own interquartile ranges."""
+    names = [column.name for column in layer.table.columns if column.type == "DOUBLE"]
+    shares = ", ".join(f'quantile_cont("{name}", {list(_QUANTILES)}) AS "{name}"' for name in names)
+    (row,) = store.query(
+        f"SELECT {shares} FROM {layer.table.qualified} "
+        "WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP",
+        {"start": start, "end": end},
+    ).to_pylist()
+    lines = {name: row[name] for name in names if row[name] and row[name][3] > row[name][1]}
+    if not lines:
+        return None
+    figure = _figure(0.8 + 0.13 * len(lines))
+    axes = figure.subplots()
+    for place, (low, first, middle, third, high) in enumerate(lines.values()):
+        scale = third - first
+        axes.hlines(place, (low - middle) / scale, (high - middle) / scale, color="0.6", linewidth=1)
+        axes.hlines(place, (first - middle) / scale, (third - middle) / scale, color="tab:blue", linewidth=4)
+        axes.plot([0], [place], "|", color="black")
+    axes.set_yticks(range(len(lines)), list(lines), fontsize=6)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.tick_params(axis="x", labelsize=6)
+    axes.set_title("1 to 99 %, middle half and median, in interquartile ranges from the median", fontsize=8)
+    return figure
+
+
 def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
     """Each signal over time, the mean over the series."""
     rows = store.query(
@@ -93,10 +126,10 @@ def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figu
     return _heat_map(times, lines, "mean value over the series", "RdYlGn", None)
 
 
-_PAINTERS: dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]] = {
-    "bars.bars_1m": _bars,
-    "features": _features,
-    "signals": _signals,
+_PAINTERS: dict[str, dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]]] = {
+    "bars.bars_1m": {"plot": _bars},
+    "features": {"null share": _features, "distribution": _distribution},
+    "signals": {"history": _signals},
 }
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from orderflow_assets.signals.signal import Component, Inputs, Sides, Signal
+from orderflow_assets.signals.inputs import DAY, NOW, WEEK, Inputs
+from orderflow_assets.signals.signal import Combined, Component, Conclusion, Event, Field, Signal, words
 
-_DAY, _WEEK = 1440, 7 * 1440
+_DIVERGENCE = "trades.cvd_price_divergence"
 
 
-def _side(inputs: Inputs) -> Sides:
-    divergence = inputs.now("trades.cvd_price_divergence")
-    side = np.full(divergence.shape, None, dtype=object)
-    side[np.isfinite(divergence)] = "none"
-    side[divergence > 1] = "sell"
-    side[divergence < -1] = "buy"
-    return side
+def _conclude(inputs: Inputs, combined: Combined) -> Conclusion:
+    divergence = inputs.now[_DIVERGENCE]
+    return Conclusion({"side": words(np.isfinite(divergence), "none", sell=divergence > 1, buy=divergence < -1)})
 
 
 SMART_MONEY_INDEX = Signal(
@@ -28,36 +25,41 @@ SMART_MONEY_INDEX = Signal(
     ),
     interval="[0, 1]",
     inputs={
-        "orderbook.absorption_ratio": 0,
-        "trades.whale_volume_ratio": _DAY,
-        "trades.flow_toxicity": _WEEK,
-        "trades.cvd_price_divergence": 0,
+        "orderbook.absorption_ratio": NOW,
+        "trades.whale_volume_ratio": DAY,
+        "trades.flow_toxicity": WEEK,
+        _DIVERGENCE: NOW,
     },
     components=(
-        Component(
-            "absorption",
-            0.25,
-            "absorption_ratio",
-            lambda inputs: inputs.now("orderbook.absorption_ratio"),
-        ),
+        Component("absorption", 0.25, "absorption_ratio", lambda inputs: inputs.now["orderbook.absorption_ratio"]),
         Component(
             "whales",
             0.30,
             "percent rank of whale_volume_ratio in its previous 24 h",
-            lambda inputs: inputs.rank("trades.whale_volume_ratio", _DAY),
+            lambda inputs: inputs.rank("trades.whale_volume_ratio", DAY),
         ),
         Component(
             "toxicity",
             0.20,
-            "percent rank of flow_toxicity in its previous 7 days",
-            lambda inputs: inputs.rank("trades.flow_toxicity", _WEEK),
+            "percent rank of flow_toxicity in its previous 7 days, by quarters of an hour",
+            lambda inputs: inputs.rank("trades.flow_toxicity", WEEK),
         ),
         Component(
             "divergence",
             0.25,
             "|cvd_price_divergence| / 3, at most 1",
-            lambda inputs: np.minimum(1, np.abs(inputs.now("trades.cvd_price_divergence")) / 3),
+            lambda inputs: np.minimum(1, np.abs(inputs.now[_DIVERGENCE]) / 3),
         ),
     ),
-    side=_side,
+    event=Event(60, "the mid moves by one standard deviation of an hour or more, either way, within the next hour"),
+    fields=(
+        Field(
+            "side",
+            "side",
+            "who absorbs: sell where cvd_price_divergence > 1 (buyers are absorbed), buy where < -1",
+            ("sell", "buy", "none"),
+        ),
+    ),
+    label="side",
+    conclude=_conclude,
 )

@@ -1,0 +1,134 @@
+"""From stored tables to :class:`~orderflow_assets.signals.inputs.Inputs`: each table once per past that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from orderflow_assets.bars.minutes import BARS_1M
+from orderflow_assets.bars.series import DAY as ONE_DAY
+from orderflow_assets.bars.series import HOUR, MINUTE, SERIES
+from orderflow_assets.features.catalog import GROUPS
+from orderflow_assets.features.grid import Array, Grid, Identity, Mask, epoch_us
+from orderflow_assets.signals.fills import FILLS_1M
+from orderflow_assets.signals.inputs import DAY, MONTH, NOW, WEEK, Inputs, Marks, Past, View, Whole
+from orderflow_assets.signals.regime_models import read_models
+from orderflow_assets.signals.signal import Signal
+from orderflow_streaming.store import Store
+from orderflow_streaming.tables import Table
+
+SOURCES: dict[str, Table] = {
+    "bars": BARS_1M,
+    "fills": FILLS_1M,
+    **{name: group.table for name, group in GROUPS.items()},
+}
+
+DAY_BARS = 1500
+_STEP: Mapping[Past, timedelta] = {NOW: MINUTE, DAY: MINUTE, WEEK: timedelta(minutes=15), MONTH: HOUR}
+_BACK: Mapping[Past, timedelta] = {NOW: timedelta(0), DAY: DAY_BARS * MINUTE, WEEK: 7 * ONE_DAY, MONTH: 32 * ONE_DAY}
+
+LOOKBACK = max(_BACK.values()) + HOUR
+
+
+def needed(signals: Iterable[Signal]) -> dict[Past, dict[str, tuple[str, ...]]]:
+    """Columns to read of each source, for each past; every feature is also read at the bars themselves."""
+    features: dict[str, Past] = {}
+    for item in signals:
+        for name, past in item.inputs.items():
+            if _declared(name):
+                features[name] = features.get(name, NOW) | past
+    columns: dict[Past, dict[str, tuple[str, ...]]] = {}
+    for past in (NOW, DAY, WEEK, MONTH):
+        wanted = [name.partition(".")[::2] for name, reach in features.items() if past in reach]
+        columns[past] = {
+            source: tuple(name for owner, name in wanted if owner == source)
+            for source in dict.fromkeys(owner for owner, _ in wanted)
+        }
+    return columns
+
+
+def _declared(feature: str) -> bool:
+    source, _, name = feature.partition(".")
+    return source in SOURCES and name in SOURCES[source].names
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The inputs of bars with closing edges in (start, end], and which bars there are, (series, outputs)."""
+
+    inputs: Inputs
+    present: Mask
+    start: datetime
+
+
+def read_inputs(store: Store, signals: Iterable[Signal], start: datetime, end: datetime) -> Stretch:
+    outputs = round((end - start) / MINUTE)
+    columns = needed(signals)
+    grids = {
+        past: {source: _grid(store, SOURCES[source], names, past, start, end) for source, names in wanted.items()}
+        for past, wanted in columns.items()
+    }
+    series = tuple(sorted({identity for grid in grids[NOW].values() for identity in grid.series}))
+    views = {past: _view(found, series, _length(past, start, end)) for past, found in grids.items()}
+    for past, view in views.items():
+        for item in signals:
+            view.values.update({n: view.filled() for n, p in item.inputs.items() if past in p and not _declared(n)})  # type: ignore[attr-defined]
+    inputs = Inputs(
+        series,
+        outputs,
+        now=views[NOW],
+        day=views[DAY],
+        week=views[WEEK],
+        month=views[MONTH],
+        marks={past: _marks(past, start, end, outputs) for past in (WEEK, MONTH)},
+        month_us=_edges(*_span(MONTH, start, end), MONTH),
+        regimes=read_models(store, (start - HOUR).replace(hour=0, minute=0), end),
+    )
+    return Stretch(inputs, grids[NOW]["bars"].reordered(series).present, start)
+
+
+def _span(past: Past, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """First and last closing edge of a view: on its steps, those of the bars and all it reaches back to."""
+    step = _STEP[past]
+    first, last = start + MINUTE - _BACK[past], end
+    epoch = datetime(1970, 1, 1)  # noqa: DTZ001
+    return first + (epoch - first) % step, last - (last - epoch) % step
+
+
+def _length(past: Past, start: datetime, end: datetime) -> int:
+    first, last = _span(past, start, end)
+    return round((last - first) / _STEP[past]) + 1
+
+
+def _edges(first: datetime, last: datetime, past: Past) -> Whole:
+    step = round(_STEP[past] / timedelta(microseconds=1))
+    return np.arange(epoch_us(first), epoch_us(last) + 1, step, dtype=np.int64)
+
+
+def _marks(past: Past, start: datetime, end: datetime, outputs: int) -> Marks:
+    edges = _edges(*_span(past, start, end), past)
+    closing = epoch_us(start) + np.arange(1, outputs + 1, dtype=np.int64) * 60_000_000
+    return Marks(np.searchsorted(edges, closing, "left"), np.searchsorted(edges, closing, "right"))
+
+
+def _grid(store: Store, table: Table, names: Iterable[str], past: Past, start: datetime, end: datetime) -> Grid:
+    first, last = _span(past, start, end)
+    step = round(_STEP[past] / timedelta(microseconds=1))
+    on_step = f" AND epoch_us(bar_ts) % {step} = 0" if _STEP[past] > MINUTE else ""
+    rows = store.query(
+        f"SELECT {SERIES}, bar_ts, {', '.join(names)} FROM {table.qualified} "
+        f"WHERE open_time >= ? AND open_time < ?{on_step}",
+        [first - MINUTE, last],
+        timeout_s=600,
+    )
+    return Grid.of(rows, first, last, _STEP[past])
+
+
+def _view(grids: Mapping[str, Grid], series: tuple[Identity, ...], length: int) -> View:
+    values: dict[str, Array] = {}
+    for source, grid in grids.items():
+        values |= {f"{source}.{name}": column for name, column in grid.reordered(series).columns.items()}
+    return View(values, (len(series), length))
