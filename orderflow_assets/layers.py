@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orderflow_assets.analytics import cross_exchange, information_share, lead_lag
+from orderflow_assets.analytics import cross_exchange, information_share, lead_lag, moves, regimes
 from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
 from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
@@ -22,6 +22,8 @@ LAYERS: tuple[Layer, ...] = (
     minutes.LAYER,
     *coarser.LAYERS,
     *consolidated.LAYERS,
+    *moves.LAYERS,
+    *regimes.LAYERS,
     book_minutes.LAYER,
     executions.LAYER,
     costs.LAYER,

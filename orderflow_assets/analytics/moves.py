@@ -77,7 +77,7 @@ def _sql(step: str) -> str:
 
 def _layer(step: str) -> Layer:
     lookback = STEPS[step] + MINUTE
-    return selected(TABLES[step], _sql(step), (BARS_1M,), lookback, "analytics", every=STEPS[step])
+    return selected(TABLES[step], _sql(step), (BARS_1M,), lookback, "analytics")
 
 
 LAYERS: tuple[Layer, ...] = tuple(_layer(step) for step in STEPS)

@@ -7,8 +7,8 @@ probabilities, from that bar and those before it, of the states BEAR, RANGING, B
 
 The state known at a minute ``t`` is that of the last row of the step with ``bar_ts <= t`` (an ASOF join on the
 series). For arithmetic of its own a reader takes :func:`read_models` (the models of some days) and
-:mod:`orderflow_assets.timeseries.regimes` (``filtered``, ``ahead``, ``leaving``), or :func:`filtered_on`, which does for
-a grid of moves what the table stores.
+:mod:`orderflow_assets.timeseries.regimes` (``filtered``, ``ahead``, ``leaving``), or :func:`filtered_on`, which does
+for a grid of moves what the table stores.
 """
 
 from __future__ import annotations
@@ -235,8 +235,9 @@ def _rows(store: Store, step: str, start: datetime, end: datetime) -> pa.Table |
 
 def _named(probabilities: Array) -> npt.NDArray[Any]:
     """Most probable state by name, None where unknown."""
-    names = np.array(STATES, dtype=object)[np.nan_to_num(probabilities).argmax(axis=-1)]
-    return np.where(np.isfinite(probabilities).all(axis=-1), names, None)
+    names: npt.NDArray[Any] = np.array(STATES, dtype=object)[np.nan_to_num(probabilities).argmax(axis=-1)]
+    names[np.isnan(probabilities).any(axis=-1)] = None
+    return names
 
 
 MODELS_LAYER = Layer(
@@ -255,6 +256,5 @@ REGIMES_LAYER = Layer(
     max(learning.run_in for learning in LEARNING.values()) + DAY,
     "analytics",
     ("duckdb", "python"),
-    every=min(STEPS.values()),
 )
 LAYERS: tuple[Layer, ...] = (MODELS_LAYER, REGIMES_LAYER)

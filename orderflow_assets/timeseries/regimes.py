@@ -224,10 +224,12 @@ def _runs(complete: Mask) -> list[int]:
 
 
 def _learned(z: Array, runs: Sequence[int], states: int) -> Any:
-    """The likeliest of the models that EM reaches from each beginning."""
+    """The likeliest of the models that EM reaches from each beginning, on one thread: these products are tiny."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     candidates = [_begun(z, states, seed=seed) for seed in _SEEDS]
     candidates += [_begun(z, states, column=column) for column in dict.fromkeys((0, z.shape[1] - 1))]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         for model in candidates:
             model.fit(z, runs)
