@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from dagster import (
     AssetExecutionContext,
@@ -68,7 +69,7 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
             rows = layer.compute(opened, window.start, window.end)
             seconds = time.perf_counter() - started
             hours = quality.filled(opened, table, window.start, window.end)
-            picture = plots.draw(layer, opened, window.start, window.end)
+            pictures = plots.draw(layer, opened, window.start, window.end) if window.end <= datetime.now(UTC) else {}
         for partition in context.partition_keys:
             hour = hours.get(naive_utc(hourly.time_window_for_partition_key(partition).start), quality.Filled())
             context.add_asset_metadata(
@@ -79,7 +80,7 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
                 partition_key=partition,
             )
         shown = {
-            **({"plot": MetadataValue.md(picture)} if picture else {}),
+            **{title: MetadataValue.md(picture) for title, picture in pictures.items()},
             **({"dagster/column_lineage": lineage} if lineage else {}),
         }
         if shown:

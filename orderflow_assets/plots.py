@@ -129,7 +129,7 @@ def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figu
 _PAINTERS: dict[str, dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]]] = {
     "bars.bars_1m": {"plot": _bars},
     "features": {"null share": _features, "distribution": _distribution},
-    "signals": {"history": _signals},
+    "signals.signals": {"history": _signals},
 }
 
 

@@ -33,7 +33,7 @@ def test_it_loads_with_all_streams_and_tables(defs: Definitions) -> None:
     Definitions.validate_loadable(defs)
     keys = defs.resolve_asset_graph().get_all_asset_keys()
     assert {*RAW, *COMPUTED} <= keys
-    assert len(RAW) == 10
+    assert len(RAW) == len(STREAMS) == 11
     assert {"raw_watermark", "analytics", "alert_on_run_failure"} <= {
         sensor.name for sensor in defs.get_repository_def().sensor_defs
     }

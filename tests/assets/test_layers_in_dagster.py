@@ -58,6 +58,9 @@ def test_a_range_and_a_single_hour_equal_the_plain_computation(
     engine.close()
 
 
+_FEATURE_PICTURES = ("null share", "distribution")
+
+
 def _check_events(store: Store, runs: list[ExecuteInProcessResult]) -> None:
     events = {
         (event.asset_key, event.partition): event.materialization.metadata
@@ -68,11 +71,16 @@ def _check_events(store: Store, runs: list[ExecuteInProcessResult]) -> None:
         rows = store.query(f"SELECT count(*) AS n FROM {layer.table.qualified}").column("n")[0].as_py()
         assert sum(events[key, hour]["dagster/partition_row_count"].value for hour in HOURS) == rows
         assert sum(events[key, hour]["rows_written"].value for hour in HOURS[-2:]) == rows
-        assert "plot" not in events[key, HOURS[0]]
-    for name in ("bars.bars_1m", "features.prices", "features.orderbook", "features.trades", "signals.signals"):
+        assert not {"plot", "history", *_FEATURE_PICTURES} & set(events[key, HOURS[0]])
+    pictures = {
+        ("bars.bars_1m", "plot"),
+        *((f"features.{group}", title) for group in ("prices", "orderbook", "trades") for title in _FEATURE_PICTURES),
+        ("signals.signals", "history"),
+    }
+    for name, title in pictures:
         for hour in HOURS[-2:]:
-            picture = events[asset_key(name), hour]["plot"].value
-            assert picture.startswith(f"![{name}](data:image/png;base64,")
+            picture = events[asset_key(name), hour][title].value
+            assert picture.startswith(f"![{name} {title}](data:image/png;base64,")
             assert len(picture) < 50_100
     evaluations = [item for run in runs for item in run.get_asset_check_evaluations()]
     assert {item.partition for item in evaluations} == set(HOURS)
