@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from orderflow_assets.analytics import cross_exchange, information_share, lead_lag, moves, regimes
 from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
+from orderflow_assets.features.oi import depth as oi_depth
+from orderflow_assets.features.oi import layer as oi
+from orderflow_assets.features.oi import minutes as oi_minutes
+from orderflow_assets.features.oi import steps as oi_steps
 from orderflow_assets.features.orderbook import layer as orderbook
 from orderflow_assets.features.orderbook import minutes as book_minutes
 from orderflow_assets.features.prices import layer as prices
@@ -34,6 +38,10 @@ LAYERS: tuple[Layer, ...] = (
     prices.LAYER,
     trades.LAYER,
     orderbook.LAYER,
+    oi_minutes.LAYER,
+    oi_steps.LAYER,
+    oi_depth.LAYER,
+    oi.LAYER,
     ticker.LAYER,
     fills.LAYER,
     regime_models.LAYER,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from orderflow_assets.features.feature import Feature, Group
+from orderflow_assets.features.oi.declarations import OI
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
 from orderflow_assets.features.prices.declarations import PRICES
 from orderflow_assets.features.ticker.declarations import TICKER
 from orderflow_assets.features.trades.declarations import TRADES
 from orderflow_streaming.markets import UnknownNameError, suggestion
 
-GROUPS: dict[str, Group] = {group.name: group for group in (PRICES, ORDERBOOK, TRADES, TICKER)}
+GROUPS: dict[str, Group] = {group.name: group for group in (PRICES, ORDERBOOK, TRADES, TICKER, OI)}
 
 
 def feature(name: str) -> tuple[Group, Feature]:
