@@ -1,0 +1,1 @@
+"""Funding: what the venues settled and say they will settle, minute by minute."""

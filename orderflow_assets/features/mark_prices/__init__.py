@@ -1,0 +1,1 @@
+"""Mark against index price: basis, its history, its pull back, and what it implies for funding."""
