@@ -98,15 +98,17 @@ def newest_minute(store: Rows, symbol: str, exchange: str | None) -> datetime | 
     return newest
 
 
-def leading_market(store: Rows, symbol: str, exchange: str | None, start: datetime, end: datetime) -> str | None:
-    """The market with the largest traded value in ``(start, end]``; None where no minute is stored."""
+def leading_market(
+    store: Rows, symbol: str, exchange: str | None, start: datetime, end: datetime, market_type: str = ""
+) -> str | None:
+    """The market, of one type if named, with the largest traded value in ``(start, end]``; None without a minute."""
     where, values = scope(symbol, exchange)
     found = store.query(
         f"""
         SELECT exchange || '_' || market_type AS market FROM bars.bars_1m
-        WHERE {where} AND bar_ts > $start::TIMESTAMP AND bar_ts <= $end::TIMESTAMP
+        WHERE {where} AND bar_ts > $start::TIMESTAMP AND bar_ts <= $end::TIMESTAMP AND market_type LIKE $type
         GROUP BY market ORDER BY coalesce(sum(quote_volume), 0) DESC, market LIMIT 1""",
-        {**values, "start": start, "end": end},
+        {**values, "start": start, "end": end, "type": market_type or "%"},
     )
     return found["market"][0].as_py() if found.num_rows else None
 

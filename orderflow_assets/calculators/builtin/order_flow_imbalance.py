@@ -12,6 +12,7 @@ from pydantic import Field
 
 from orderflow_assets.calculators import CalculatorSignal, Result, Rows, calculator, scope, strength
 from orderflow_assets.calculators.result import SignalType, tried
+from orderflow_assets.features.prices.randomness import hurst
 
 RECENT = 4
 """Buckets that count as now."""
@@ -41,7 +42,13 @@ def order_flow_imbalance(
         return Result.nothing(f"bars.bars_1m holds no rows of {symbol} in the {hours} h before {end}.")
     errors: list[str] = []
     signals: list[CalculatorSignal] = []
-    markets = {name: _market(name, found, end, bucket_minutes, errors, signals) for name, found in rows.items()}
+    persistence = _persistence(store, symbol, exchange, end, hours)
+    markets = {}
+    for name, found in rows.items():
+        market = _market(name, found, end, bucket_minutes, errors)
+        market["timeseries"]["persistence"] = persistence.get(name)
+        signals += _signals(name, market["recent"], market["timeseries"], end)
+        markets[name] = market
     return Result(
         {**markets, "cross_exchange": _consensus(markets)}, signals, {"bucket_minutes": bucket_minutes}, errors
     )
@@ -56,7 +63,7 @@ def _buckets(
     found = store.query(
         f"""
         SELECT exchange || '_' || market_type AS market,
-               ((epoch($end::TIMESTAMP) - epoch(bar_ts)) // {minutes * 60})::BIGINT AS age,
+               (epoch_us($end::TIMESTAMP) - epoch_us(bar_ts)) // {minutes * 60_000_000} AS age,
                CASE WHEN count(quote_volume) = count(*) THEN sum(taker_buy_quote) END AS buy,
                CASE WHEN count(quote_volume) = count(*) THEN sum(quote_volume - taker_buy_quote) END AS sell,
                CASE WHEN count(trade_count) = count(*) THEN sum(trade_count)::BIGINT END AS count,
@@ -78,7 +85,6 @@ def _market(
     end: datetime,
     minutes: int,
     errors: list[str],
-    signals: list[CalculatorSignal],
 ) -> dict[str, Any]:
     buy, sell = (_column(rows, side) for side in ("buy", "sell"))
     net = buy - sell
@@ -89,7 +95,6 @@ def _market(
     grid[places] = net
     recent = _recent(grid)
     analysis = _analysis(name, grid, edges, errors)
-    signals += _signals(name, recent, analysis, end)
     bought, sold = float(np.nansum(buy)), float(np.nansum(sell))
     return {
         "summary": {
@@ -128,7 +133,7 @@ def _ratio(buy: float, sell: float) -> float | None:
 def _recent(grid: Array) -> dict[str, Any]:
     """The newest four buckets against all earlier sums of four neighbours that do not share a bucket with them."""
     if len(grid) < RECENT:
-        return {"net": None, "z": None, "percentile": None}
+        return {"net": None, "z": None, "percentile": None, "historical_sums": 0}
     sums = np.lib.stride_tricks.sliding_window_view(grid, RECENT).sum(axis=1)
     now, past = float(sums[-1]), sums[:-RECENT]
     past = past[np.isfinite(past)]
@@ -148,20 +153,44 @@ def _recent(grid: Array) -> dict[str, Any]:
 def _analysis(name: str, grid: Array, times: npt.NDArray[np.datetime64], errors: list[str]) -> dict[str, Any]:
     from orderflow_assets.timeseries.anomalies import LEAST_WINDOW, anomalies
     from orderflow_assets.timeseries.changes import change_points
-    from orderflow_assets.timeseries.features import extract
     from orderflow_assets.timeseries.trends import mann_kendall
 
     odd = tried(errors, f"{name} anomalies", lambda: anomalies(grid, method="mad", window=LEAST_WINDOW))
     shifts = tried(errors, f"{name} change points", lambda: change_points(grid))
     slope = tried(errors, f"{name} trend", lambda: mann_kendall(grid, method="hamed_rao"))
-    extracted = tried(errors, f"{name} persistence", lambda: extract(grid)) or {}
     return {
         "anomalies": times[odd.indices].tolist() if odd else None,
         "change_points": times[shifts.points].tolist() if shifts else None,
         "trend": {"direction": slope.trend, "p_value": slope.p_value, "slope": slope.slope} if slope else None,
-        "hurst": extracted.get("hurst_exponent"),
-        "lag1": extracted.get("acf_lag1"),
+        "lag1": _lag1(grid),
     }
+
+
+def _lag1(grid: Array) -> float | None:
+    """Correlation of neighbouring buckets."""
+    before, after = grid[:-1], grid[1:]
+    known = np.isfinite(before) & np.isfinite(after)
+    if known.sum() < LEAST_PAST or not before[known].std() > 0 or not after[known].std() > 0:
+        return None
+    return float(np.corrcoef(before[known], after[known])[0, 1])
+
+
+def _persistence(
+    store: Rows, symbol: str, exchange: str | None, end: datetime, hours: int
+) -> dict[str, dict[str, float]]:
+    """Fluctuation exponent of the net flow per minute and its standard error, by market; NaN for too few minutes."""
+    where, values = scope(symbol, exchange)
+    found = store.query(
+        f"""
+        SELECT exchange || '_' || market_type AS market, list(2 * taker_buy_quote - quote_volume ORDER BY bar_ts) AS net
+        FROM bars.bars_1m
+        WHERE {where} AND quote_volume IS NOT NULL
+          AND bar_ts <= $end::TIMESTAMP AND bar_ts > $end::TIMESTAMP - INTERVAL {hours} HOUR
+        GROUP BY market""",
+        {**values, "end": end},
+    )
+    exponents = {row["market"]: hurst(np.array(row["net"])) for row in found.to_pylist()}
+    return {name: {"hurst": value, "standard_error": error} for name, (value, error) in exponents.items()}
 
 
 def _signals(name: str, recent: dict[str, Any], analysis: dict[str, Any], end: datetime) -> list[CalculatorSignal]:
@@ -174,10 +203,10 @@ def _signals(name: str, recent: dict[str, Any], analysis: dict[str, Any], end: d
     if analysis["anomalies"] and analysis["anomalies"][-1] == end:
         text = f"{name}: the net flow of the newest bucket does not fit the ones before it"
         found.append(CalculatorSignal("WARNING", 0.75, text, metadata={"market": name}))
-    hurst = analysis["hurst"]
-    if hurst is not None and hurst > 0.65:
-        text = f"{name}: flow persists, Hurst exponent {hurst:.2f}"
-        found.append(CalculatorSignal("INFO", strength(hurst), text, metadata={"market": name}))
+    exponent = (analysis["persistence"] or {}).get("hurst", math.nan)
+    if exponent > 0.65:
+        text = f"{name}: flow persists, Hurst exponent {exponent:.2f}"
+        found.append(CalculatorSignal("INFO", strength(exponent), text, metadata={"market": name}))
     return found
 
 
