@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from orderflow_assets.analytics import cross_exchange, information_share, lead_lag, moves, regimes
 from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
+from orderflow_assets.features.arbitrage import basis as basis_arbitrage
+from orderflow_assets.features.arbitrage import funding as funding_arbitrage
+from orderflow_assets.features.arbitrage import spreads
+from orderflow_assets.features.funding import layer as funding
+from orderflow_assets.features.funding import live, settlements
+from orderflow_assets.features.mark_prices import layer as mark_prices
+from orderflow_assets.features.mark_prices import marks
 from orderflow_assets.features.oi import depth as oi_depth
 from orderflow_assets.features.oi import layer as oi
 from orderflow_assets.features.oi import minutes as oi_minutes
@@ -29,6 +36,10 @@ LAYERS: tuple[Layer, ...] = (
     *moves.LAYERS,
     *regimes.LAYERS,
     book_minutes.LAYER,
+    marks.LAYER,
+    live.LAYER,
+    settlements.LAYER,
+    spreads.LAYER,
     executions.LAYER,
     costs.LAYER,
     microprice.LAYER,
@@ -42,6 +53,10 @@ LAYERS: tuple[Layer, ...] = (
     oi_steps.LAYER,
     oi_depth.LAYER,
     oi.LAYER,
+    mark_prices.LAYER,
+    funding.LAYER,
+    funding_arbitrage.LAYER,
+    basis_arbitrage.LAYER,
     ticker.LAYER,
     fills.LAYER,
     regime_models.LAYER,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from orderflow_assets.features.arbitrage.declarations import BASIS_ARBITRAGE, FUNDING_ARBITRAGE
 from orderflow_assets.features.feature import Feature, Group
+from orderflow_assets.features.funding.declarations import FUNDING
+from orderflow_assets.features.mark_prices.declarations import MARK_PRICES
 from orderflow_assets.features.oi.declarations import OI
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
 from orderflow_assets.features.prices.declarations import PRICES
@@ -12,7 +15,10 @@ from orderflow_assets.features.ticker.declarations import TICKER
 from orderflow_assets.features.trades.declarations import TRADES
 from orderflow_streaming.markets import UnknownNameError, suggestion
 
-GROUPS: dict[str, Group] = {group.name: group for group in (PRICES, ORDERBOOK, TRADES, TICKER, OI)}
+GROUPS: dict[str, Group] = {
+    group.name: group
+    for group in (PRICES, ORDERBOOK, TRADES, TICKER, FUNDING, MARK_PRICES, FUNDING_ARBITRAGE, BASIS_ARBITRAGE, OI)
+}
 
 
 def feature(name: str) -> tuple[Group, Feature]:
