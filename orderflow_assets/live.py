@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from orderflow_streaming.markets import UnknownNameError, suggestion
 from orderflow_streaming.schema import OPERATIONS, STREAMS
 from orderflow_streaming.store import Store
 from orderflow_streaming.store.client import LocalStore
-from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.engine import Engine, Parameters
 from orderflow_streaming.store.window import naive_utc
 from orderflow_streaming.tables import Table
 
@@ -30,7 +30,13 @@ _RAW: dict[str, Table] = {stream.table.qualified: stream.table for stream in STR
 _RECORDS: dict[str, Table] = {table.qualified: table for table in OPERATIONS}
 
 
-def live(store: Store, name: str, symbol: str, minutes: int = 5, end: datetime | None = None) -> pa.Table:
+class Reader(Protocol):
+    """What rows are read from: a store, or whatever puts limits around one."""
+
+    def query(self, sql: str, parameters: Parameters = None) -> pa.Table: ...
+
+
+def live(store: Reader, name: str, symbol: str, minutes: int = 5, end: datetime | None = None) -> pa.Table:
     """Rows of the computed table ``name`` for ``symbol`` on all markets, for the ``minutes`` bars up to ``end``.
 
     ``end`` is the last full minute where it is not given. Raises UnknownNameError for a table that is no layer of
@@ -105,9 +111,12 @@ def _reads(chain: list[Layer], start: datetime, end: datetime) -> dict[Table, tu
     return spans
 
 
-def _copy(store: Store, scratch: Store, table: Table, since: datetime, until: datetime, symbol: str | None) -> None:
+def _copy(store: Reader, scratch: Store, table: Table, since: datetime, until: datetime, symbol: str | None) -> None:
     scratch.ensure(table)
-    if not store.exists(table):
+    found = store.query(
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
+    )
+    if not found.num_rows:
         return
     conditions: list[str] = []
     parameters: list[Any] = []

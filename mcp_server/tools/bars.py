@@ -95,7 +95,7 @@ def _sooner(end: datetime | None, sent: datetime | None, width: int) -> datetime
 @tool(always_load=True)
 def features_get(
     context: Context,
-    group: Literal["prices", "orderbook", "trades"],
+    group: Annotated[str, one_of(GROUPS)],
     symbol: Symbol,
     market: Market = DEFAULT_MARKET,
     features: Annotated[list[str], Field(max_length=40)] | None = None,
@@ -105,9 +105,9 @@ def features_get(
     cursor: Cursor | None = None,
     response_format: Format = "concise",
 ) -> Answer:
-    """Minute features of one symbol, newest first: spreads and randomness (prices), depth and imbalance
-    (orderbook), flow and toxicity (trades). Name features, else all of the group; detailed adds companion
-    columns. NULL means undefined. catalog_describe gives definitions. bar_ts is the closing edge, UTC."""
+    """Minute features of one symbol, newest first, a group at a time. Name features, else all of the group;
+    detailed adds companion columns. NULL means undefined. catalog_describe gives definitions. bar_ts is the closing
+    edge, UTC."""
     declared = GROUPS[group]
     known = {item.name for item in declared.columns}
     names = [name.removeprefix(f"{group}.") for name in features or []]
