@@ -24,7 +24,7 @@ from orderflow_assets.features.ticker import layer as ticker
 from orderflow_assets.features.trades import buckets, costs, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
-from orderflow_assets.signals import fills, regime_models
+from orderflow_assets.signals import aggregate_layer, fills, regime_models
 from orderflow_assets.signals import layer as signals
 
 LAYERS: tuple[Layer, ...] = (
@@ -61,6 +61,7 @@ LAYERS: tuple[Layer, ...] = (
     fills.LAYER,
     regime_models.LAYER,
     signals.LAYER,
+    aggregate_layer.LAYER,
     cross_exchange.LAYER,
     lead_lag.LAYER,
     information_share.LAYER,
