@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from orderflow_assets.analytics import cross_exchange, information_share, lead_lag, moves, regimes
+from orderflow_assets.analytics import (
+    alpha,
+    cross_exchange,
+    information_share,
+    lead_lag,
+    leverage,
+    moves,
+    order_flow,
+    regimes,
+)
 from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
 from orderflow_assets.features.arbitrage import basis as basis_arbitrage
 from orderflow_assets.features.arbitrage import funding as funding_arbitrage
@@ -63,6 +72,9 @@ LAYERS: tuple[Layer, ...] = (
     signals.LAYER,
     aggregate_layer.LAYER,
     cross_exchange.LAYER,
+    order_flow.LAYER,
+    leverage.LAYER,
+    alpha.LAYER,
     lead_lag.LAYER,
     information_share.LAYER,
 )
