@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from orderflow_assets.analytics.catalog import ANALYTICS
 from orderflow_assets.bars.series import BAR_KEY, SERIES_NAMES
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_streaming.store import Store
@@ -37,7 +38,8 @@ def rules(table: Table) -> dict[str, str]:
     """What must be true of no row of ``table``: the name of the rule, a column for features, and its SQL."""
     if table.qualified == "bars.bars_1m":
         return BAR_RULES
-    group = next((group for group in GROUPS.values() if group.table.qualified == table.qualified), None)
+    declared = (*GROUPS.values(), *ANALYTICS.values())
+    group = next((group for group in declared if group.table.qualified == table.qualified), None)
     return {item.name: item.violation for item in group.columns if item.violation} if group else {}
 
 
