@@ -20,8 +20,8 @@ def reaches(layers: Sequence[Layer]) -> dict[str, timedelta]:
     """How far back each layer sees into the ticks, by qualified table name."""
     found: dict[str, timedelta] = {}
     for layer in layers:
-        found[layer.table.qualified] = layer.lookback + max(
-            (found[name] for name in layer.inputs if name in found), default=timedelta(0)
+        found[layer.table.qualified] = max(
+            (layer.back(name) + found.get(name, timedelta(0)) for name in layer.inputs), default=timedelta(0)
         )
     return found
 

@@ -29,5 +29,11 @@ class Layer:
     kinds: tuple[str, ...] = ("duckdb", "sql")
     across: tuple[str, ...] = ()
     every: timedelta = timedelta(minutes=1)
+    backs: Mapping[str, timedelta] = field(default_factory=dict, compare=False)
+    """Inputs that are read less far back than ``lookback``, and how far."""
     lineage: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     """Of each column the columns it is made of, ``schema.table.column``; what features declare themselves is added."""
+
+    def back(self, name: str) -> timedelta:
+        """How far back the input ``name`` is read."""
+        return self.backs.get(name, self.lookback)

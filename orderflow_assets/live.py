@@ -106,7 +106,7 @@ def _reads(chain: list[Layer], start: datetime, end: datetime) -> dict[Table, tu
         for name in layer.inputs:
             table = known[name]
             until = start if name in computed else end + timedelta(microseconds=1)
-            since = min(spans.get(table, (start, end))[0], start - layer.lookback)
+            since = min(spans.get(table, (start, end))[0], start - layer.back(name))
             spans[table] = (since, until)
     return spans
 
