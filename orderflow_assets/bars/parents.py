@@ -34,7 +34,7 @@ PARENT_TRADES = Table(
     "Prints joined to the market orders they came from.",
 )
 
-_SQL = f"""
+SELECT = f"""
 WITH prints AS (
     SELECT {SERIES}, date_trunc('millisecond', timestamp) AS timestamp, side, id, price, quantity, quote_value,
            price - lag(price) OVER (
@@ -59,4 +59,4 @@ FROM prints
 GROUP BY {SERIES}, timestamp, side
 """
 
-LAYER = selected(PARENT_TRADES, _SQL, (STREAMS["trades"].table,), timedelta(0))
+LAYER = selected(PARENT_TRADES, SELECT, (STREAMS["trades"].table,), timedelta(0))

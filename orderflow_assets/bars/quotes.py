@@ -36,7 +36,7 @@ QUOTES_1S = Table(
 
 _STALE_US = int(STALE.total_seconds() * 1e6)
 
-_SQL = f"""
+SELECT = f"""
 WITH raw AS (
     SELECT {SERIES}, timestamp, id, bid_price, ask_price, bid_qty, ask_qty
     FROM main.prices
@@ -96,4 +96,4 @@ FROM weighted
 GROUP BY {SERIES}, second
 """
 
-LAYER = selected(QUOTES_1S, _SQL, (STREAMS["prices"].table, STREAMS["orderbooks"].table), STALE + STALE)
+LAYER = selected(QUOTES_1S, SELECT, (STREAMS["prices"].table, STREAMS["orderbooks"].table), STALE + STALE)
