@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from mcp_server.arguments import MOST_ROWS
 from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
 from mcp_server.registry import Selection, Tool, checked, find
 from mcp_server.results import payload
+from orderflow_assets.calculators.discovery import Found, built_in
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where the data are and how much of them one answer may hold."""
+    """Where the data are, how much of them one answer may hold, and which calculators there are."""
 
     data_dir: Path = Path("data")
     max_rows: int = MOST_ROWS
     dagster_url: str = DEFAULT_DAGSTER_URL
+    calculators: Found = field(default_factory=built_in)
 
 
 class Calls:
@@ -46,7 +48,14 @@ class Calls:
 
     def context(self, deadline: float) -> Context:
         options = self._options
-        return Context(self._reader, self.selection.reachable, options.max_rows, deadline, options.dagster_url)
+        return Context(
+            self._reader,
+            self.selection.reachable,
+            options.max_rows,
+            deadline,
+            options.dagster_url,
+            options.calculators,
+        )
 
     def log_failure(self, tool: Tool) -> None:
         """Log the exception being handled, which no caller gets to see."""

@@ -16,9 +16,20 @@ from orderflow_streaming.exit_codes import CONFIGURATION, CommandError
 
 if TYPE_CHECKING:
     from mcp_server.registry import Selection
+    from orderflow_assets.calculators.discovery import Found
 
 PREFIX = "ORDERFLOW_MCP"
 _SERVE = "serve"
+
+
+_data_dir = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar=[f"{PREFIX}_DATA_DIR", "ORDERFLOW_DATA_DIR"],
+    default=Path("data"),
+    show_default=True,
+    help="Data folder of the daemon.",
+)
 
 
 class _ServeByDefault(click.Group):
@@ -40,14 +51,7 @@ def main() -> None:
 
 
 @main.command(_SERVE, context_settings={"auto_envvar_prefix": PREFIX, "max_content_width": 110})
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar=[f"{PREFIX}_DATA_DIR", "ORDERFLOW_DATA_DIR"],
-    default=Path("data"),
-    show_default=True,
-    help="Data folder of the daemon.",
-)
+@_data_dir
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback only with a token (HTTP).")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
@@ -80,14 +84,15 @@ def serve(
     output = _take_stdout() if transport == "stdio" else None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     writing = allow_write and not read_only
-    selection = _select(toolsets, tools, exclude_tools, writing)
+    found = _discover(data_dir)
+    selection = _select(found, toolsets, tools, exclude_tools, writing)
 
     from mcp_server import adapter
     from mcp_server.calls import Calls, Options
     from mcp_server.context import DEFAULT_DAGSTER_URL
 
     dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
-    server = adapter.build(Calls(selection, Options(data_dir, max_rows, dagster_url)), version("orderflow"))
+    server = adapter.build(Calls(selection, Options(data_dir, max_rows, dagster_url, found)), version("orderflow"))
     if output is not None:
         if sys.stdin.isatty():
             click.echo("orderflow-mcp speaks MCP on stdin and stdout; a client such as Claude starts it.", err=True)
@@ -99,16 +104,18 @@ def serve(
 
 
 @main.command("tools")
+@_data_dir
 @click.option("--toolsets", default="all", show_default=True, help="core, all, or names with commas.")
 @click.option("--json", "as_json", is_flag=True, help="Everything declared, as JSON.")
-def list_tools(toolsets: str, as_json: bool) -> None:
-    """List the tools."""
-    listed: list[dict[str, Any]] = [tool.describe() for tool in _select(toolsets, None, None, True).listed.values()]
+def list_tools(data_dir: Path, toolsets: str, as_json: bool) -> None:
+    """List the tools, those of plugin files too."""
+    selection = _select(_discover(data_dir), toolsets, None, None, True)
+    listed: list[dict[str, Any]] = [tool.describe() for tool in selection.listed.values()]
     if as_json:
         click.echo(json.dumps(listed, indent=2))
         return
     for tool in listed:
-        click.echo(f"{tool['name']:24} {tool['toolset']:12} {tool['summary']}")
+        click.echo(f"{tool['name']:32} {tool['toolset']:12} {tool['summary']}")
 
 
 def _take_stdout() -> int:
@@ -145,13 +152,20 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _select(toolsets: str, tools: str | None, exclude_tools: str | None, allow_write: bool) -> Selection:
+def _discover(data_dir: Path) -> Found:
+    from orderflow_assets.calculators.discovery import discover, plugins_folder
+
+    return discover(plugins_folder(data_dir))
+
+
+def _select(found: Found, toolsets: str, tools: str | None, exclude_tools: str | None, allow_write: bool) -> Selection:
     from mcp_server.registry import declared_tools, select
+    from mcp_server.tools.calculators import plugin_tools
     from orderflow_streaming.markets import UnknownNameError
 
     try:
         return select(
-            declared_tools(),
+            dict(sorted((declared_tools() | plugin_tools(found)).items())),
             toolsets=_names(toolsets),
             names=_names(tools),
             excluded=_names(exclude_tools),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mcp_server.errors import ToolError, from_store
+from orderflow_assets.calculators.discovery import Found, built_in
 from orderflow_streaming.store import Store, StoreAuthError, StoreError, StoreUnavailableError, connect
 from orderflow_streaming.store.engine import Parameters
 
@@ -80,6 +81,7 @@ class Context:
     max_rows: int
     deadline: float
     dagster_url: str = DEFAULT_DAGSTER_URL
+    calculators: Found = field(default_factory=built_in)
 
     @property
     def left_s(self) -> float:

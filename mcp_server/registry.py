@@ -23,6 +23,8 @@ from mcp_server.results import Answer
 from orderflow_streaming.markets import UnknownNameError, suggestion
 
 CORE = "core"
+GENERATED = "GENERATED"
+"""Name in a module of tools under which it lists those it makes of other declarations."""
 TIMEOUT_S = 20.0
 
 
@@ -87,7 +89,7 @@ def tool(
             toolset=toolset,
             run=function,
             arguments=arguments,
-            input_schema=_schema(arguments),
+            input_schema=schema(arguments),
             aliases=aliases,
             writes=writes,
             open_world=open_world,
@@ -107,7 +109,7 @@ def _arguments(function: Callable[..., Answer]) -> type[BaseModel]:
     return create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
+def schema(arguments: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema without titles. Whatever has a default may be null, which means the default."""
     schema = arguments.model_json_schema()
     properties = {name: _untitled(value) for name, value in schema.get("properties", {}).items()}
@@ -196,7 +198,8 @@ def declared_tools() -> dict[str, Tool]:
     found: dict[str, Tool] = {}
     for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda item: item.name):
         contents = vars(importlib.import_module(f"{tools.__name__}.{module.name}"))
-        found |= {item.name: item for item in contents.values() if isinstance(item, Tool)}
+        listed = (*contents.values(), *contents.get(GENERATED, ()))
+        found |= {item.name: item for item in listed if isinstance(item, Tool)}
     return dict(sorted(found.items()))
 
 

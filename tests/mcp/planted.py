@@ -168,6 +168,7 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
                     "value": 0.25,
                     "confidence": 0.75,
                     "components": json.dumps({"flow": 0.5, "depth": None}),
+                    "fields": json.dumps({}),
                 }
                 for row in bars
             ],

@@ -32,6 +32,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "catalog_run_read": {"name": "price_latest"},
     "catalog_search": {"query": "imbalance"},
     "features_get": BTC | {"group": "prices"},
+    "features_live": BTC | {"group": "prices", "minutes": 10},
     "forecast_skill_get": BTC,
     "forecasts_get": BTC,
     "funding_history_get": BTC,
@@ -42,7 +43,12 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 NEED_A_SERVICE = {"assets_status"}
 NOTHING_PLANTED = {"candles_get", "index_price_get", "ticker_latest"}
-TOOLS = sorted(set(declared_tools()) - NEED_A_SERVICE)
+TOOLS = sorted(
+    name
+    for name, tool in declared_tools().items()
+    if name not in NEED_A_SERVICE and tool.toolset not in ("calculators", "series")
+)
+"""Tools that analyse long stretches have tests of their own."""
 
 
 def cells(answer: dict[str, Any], name: str) -> list[Any]:
