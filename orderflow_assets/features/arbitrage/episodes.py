@@ -13,9 +13,9 @@ _KNOWN = 0.5
 def convergence(spread: Array, memory: int, holding: int, outputs: int, least: int) -> tuple[Array, Array]:
     """Share of episodes that halved within ``holding`` bars, and their number, for each of the last ``outputs`` bars.
 
-    ``spread`` is (bars,) of one symbol. An episode at level c begins where the spread is below c and at or above it
-    one bar later; those count that began in the ``memory`` bars before and are over by the bar. The share is NaN
-    under ``least`` episodes, both are NaN where the spread is.
+    ``spread`` is (bars,) of one symbol, at least ``memory + outputs + 1`` of them. An episode at level c begins where
+    the spread is below c and at or above it one bar later; those count that began in the ``memory`` bars before and
+    are over by the bar. The share is NaN under ``least`` episodes, both are NaN where the spread is.
     """
     began, before = spread[1:], spread[:-1]
     after = np.where(np.isfinite(spread), spread, np.inf)[1:]
