@@ -12,7 +12,7 @@ from orderflow_assets.analytics import (
     order_flow,
     regimes,
 )
-from orderflow_assets.bars import coarser, consolidated, minutes, parents, quotes
+from orderflow_assets.bars import activity, coarser, consolidated, daily_sizes, minutes, parents, quotes
 from orderflow_assets.features.arbitrage import basis as basis_arbitrage
 from orderflow_assets.features.arbitrage import funding as funding_arbitrage
 from orderflow_assets.features.arbitrage import spreads
@@ -42,6 +42,8 @@ LAYERS: tuple[Layer, ...] = (
     minutes.LAYER,
     *coarser.LAYERS,
     *consolidated.LAYERS,
+    daily_sizes.LAYER,
+    *activity.LAYERS,
     *moves.LAYERS,
     *regimes.LAYERS,
     book_minutes.LAYER,

@@ -173,21 +173,25 @@ def _sizes(
 
 
 def _costs(parents: list[Parent], times: list[int], quotes: QuoteTape, closing: int) -> Row:
-    now, earlier = [], []
-    for parent in parents[between(times, closing - MINUTE, closing)]:
-        if mid := _mid_before(quotes, parent.us):
-            now.append((parent.value, 2e4 * parent.sign * (parent.value / parent.qty - mid) / mid))
-    for parent in parents[between(times, closing - 2 * MINUTE, closing - MINUTE)]:
-        mid, later = _mid_before(quotes, parent.us), quotes.mid(parent.us + MINUTE)
-        if mid and later:
-            price = parent.value / parent.qty
-            effective, realized = (2e4 * parent.sign * (price - other) / mid for other in (mid, later))
-            earlier.append((parent.value, realized, effective - realized))
+    now = [
+        (parent.value, _spread(parent, mid, mid))
+        for parent in parents[between(times, closing - MINUTE, closing)]
+        if (mid := _mid_before(quotes, parent.us))
+    ]
+    earlier = [
+        (parent.value, _spread(parent, mid, mid), _spread(parent, later, mid))
+        for parent in parents[between(times, closing - 2 * MINUTE, closing - MINUTE)]
+        if (mid := _mid_before(quotes, parent.us)) and (later := quotes.mid(parent.us + MINUTE))
+    ]
     return {
         "effective_spread_bps": weighted(now),
-        "realized_spread_bps_60s": weighted([(value, realized) for value, realized, _ in earlier]),
-        "price_impact_bps_60s": weighted([(value, impact) for value, _, impact in earlier]),
+        "realized_spread_bps_60s": weighted([(value, realized) for value, _, realized in earlier]),
+        "price_impact_bps_60s": weighted([(value, effective - realized) for value, effective, realized in earlier]),
     }
+
+
+def _spread(parent: Parent, reference: float, mid: float) -> float:
+    return 2e4 * parent.sign * (parent.value / parent.qty - reference) / mid
 
 
 def _mid_before(quotes: QuoteTape, moment: int) -> float | None:

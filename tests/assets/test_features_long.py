@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from orderflow_assets.bars import daily_sizes
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.features.prices import layer as prices
@@ -152,7 +153,7 @@ def bought_and_sold(store: Store) -> tuple[list[tuple[datetime, str, float]], fl
     """A quiet day of bars, then a day in which 60 buckets trade within two hours after midnight."""
     rng = np.random.default_rng(8)
     midnight = NOON.replace(hour=0)
-    put_minutes(store, midnight - DAY, 1440, volume=[2.0] * 1440, trade_count=[1] * 1440)
+    put_minutes(store, midnight - DAY, 1440, volume=[2.0] * 1440, quote_volume=[20.0] * 1440, trade_count=[1] * 1440)
     size = 2.0 * 1440 / 50
     times = sorted(rng.choice(7_200_000, 900, replace=False))
     tape = [
@@ -189,6 +190,7 @@ def test_vpin_splits_trades_over_buckets_and_averages_fifty(
     midnight = NOON.replace(hour=0)
     for start in range(0, 120, step):
         window = midnight + start * MINUTE, midnight + (start + step) * MINUTE
+        daily_sizes.LAYER.compute(store, *window)
         buckets.LAYER.compute(store, *window)
         trades.LAYER.compute(store, *window)
     expected = vpin_by_hand(tape, size)
@@ -208,6 +210,7 @@ def test_vpin_splits_trades_over_buckets_and_averages_fifty(
 def test_no_history_no_buckets(store: Store) -> None:
     midnight = NOON.replace(hour=0)
     put_minutes(store, midnight - 59 * MINUTE, 59, volume=[1.0] * 59)
+    assert daily_sizes.LAYER.compute(store, midnight, midnight + timedelta(hours=1)) == 0
     assert buckets.LAYER.compute(store, midnight, midnight + timedelta(hours=1)) == 0
 
 

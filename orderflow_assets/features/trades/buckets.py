@@ -1,28 +1,27 @@
 """Volume buckets for VPIN (Easley, Lopez de Prado & O'Hara 2012, Review of Financial Studies 25:5).
 
-A bucket holds a fiftieth of the mean daily volume of the seven days before its UTC day, taken from the minutes in which
-the feed lived. Buckets start afresh at 00:00 UTC; what the last one of a day lacks is dropped. A parent trade that
-crosses the border is split.
+A bucket holds a fiftieth of the usual volume of a day, as ``bars.daily_sizes`` has it for its UTC day. Buckets start
+afresh at 00:00 UTC; what the last one of a day lacks is dropped. A parent trade that crosses the border is split.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
+from orderflow_assets.bars.daily_sizes import DAILY_SIZES
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours
-from orderflow_assets.features.grid import MIN_BASELINE, Array, Identity, split_series
+from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
 
 PER_DAY = 50
-HISTORY = 7 * DAY
 
 ROUNDING = 1e-9
 """Share of a bucket that may be missing for it to be full: sums of volumes are rounded."""
@@ -42,18 +41,11 @@ VOLUME_BUCKETS = Table(
     "Equal shares of traded volume, in the order they filled.",
 )
 
-_SIZE_SQL = f"""
-SELECT {SERIES}, avg(volume) * 1440 / {PER_DAY} AS size
-FROM bars.bars_1m
-WHERE open_time >= $day::TIMESTAMP - INTERVAL {HISTORY.days} DAY AND open_time < $day::TIMESTAMP AND volume IS NOT NULL
-GROUP BY {SERIES}
-HAVING count(*) >= {MIN_BASELINE} AND avg(volume) > 0
-"""
-
 # The open bucket began in the first minute whose closing volume lies beyond the last border before the window.
 _PARENTS_SQL = f"""
-WITH sizes AS ({_SIZE_SQL}),
-minutes AS (
+WITH sizes AS (
+    SELECT {SERIES}, daily_volume / {PER_DAY} AS size FROM bars.daily_sizes WHERE valid_from = $day
+), minutes AS (
     SELECT {SERIES}, open_time, size,
            sum(volume) OVER (PARTITION BY {SERIES} ORDER BY open_time) AS volume_after,
            volume_after - volume AS volume_before
@@ -84,7 +76,7 @@ ORDER BY {SERIES}, timestamp, first_id
 
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
-    store.ensure(BARS_1M, PARENT_TRADES, VOLUME_BUCKETS)
+    store.ensure(BARS_1M, PARENT_TRADES, DAILY_SIZES, VOLUME_BUCKETS)
     return sum(_hour(store, *window) for window in hours(*closed_window(start, end)))
 
 
@@ -132,8 +124,8 @@ def _filled(identity: Identity, rows: pa.Table, start: datetime) -> pa.Table:
 LAYER = Layer(
     VOLUME_BUCKETS,
     _compute,
-    (BARS_1M.qualified, PARENT_TRADES.qualified),
-    HISTORY + timedelta(days=1),
+    (BARS_1M.qualified, PARENT_TRADES.qualified, DAILY_SIZES.qualified),
+    DAY,
     "bars",
     ("duckdb", "python"),
 )
