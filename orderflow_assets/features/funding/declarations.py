@@ -29,8 +29,8 @@ VENUES = "{" + ", ".join(TERMS) + "}"
 _FUNDING, _ALL = "funding", "funding, all venues"
 _CLOSE, _LAST = "bar close", "last settlement"
 _90 = f"the {BASELINE} settlements before the last"
-_WIDEST = max(terms.cap for terms in TERMS.values())
-_CAPPED = f"[-{_WIDEST:g}, {_WIDEST:g}]"
+_RATE = "[-0.1, 0.1]"
+"""Wider than any cap a venue has set: beyond it the unit is wrong."""
 _SETTLED = ("bars.funding_settlements.rate", "bars.funding_settlements.interval_hours")
 _LIVE = ("bars.funding_1m.live_rate", "bars.funding_1m.interval_hours")
 _PREDICTED = (*_LIVE, "features.mark_prices.funding_pressure")
@@ -43,7 +43,7 @@ FEATURES: tuple[Feature, ...] = (
         _LAST,
         "The last settled f.",
         "venue",
-        _CAPPED,
+        _RATE,
         inputs=_SETTLED[:1],
     ),
     Feature(
@@ -54,7 +54,7 @@ FEATURES: tuple[Feature, ...] = (
         f"The venue's live estimate for the next settlement, {LIVE_STALE_MIN} min old at most; where there is none, "
         "mark_prices.funding_pressure (predicted_source says which).",
         "venue",
-        _CAPPED,
+        _RATE,
         inputs=_PREDICTED,
     ),
     Feature(

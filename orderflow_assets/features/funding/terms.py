@@ -36,8 +36,8 @@ TERMS: dict[str, FundingTerms] = {
     ),
     "bybit": FundingTerms(
         0.0001, 0.0005, 0.04, 10_000, 20_000,
-        "bybit.com, announcement Funding Rate: 0.03 % a day; widest upperFundingRate of instruments-info; impact margin "
-        "notional 200 USDT / initial margin rate at the highest leverage, assumed 50x, majors 100x",
+        "bybit.com, announcement Funding Rate: 0.03 % a day; widest upperFundingRate of instruments-info; impact "
+        "margin notional 200 USDT / initial margin rate at the highest leverage, assumed 50x, majors 100x",
     ),
     "okx": FundingTerms(
         0.0001, 0.0005, 0.015, 10_000, 20_000,
