@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orderflow_assets.layer import Layer
 from orderflow_streaming.store import Store
+from orderflow_streaming.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,10 +128,66 @@ def _signals(layer: Layer, store: Store, start: datetime, end: datetime) -> Figu
     return _heat_map(times, lines, "mean value over the series", "RdYlGn", None)
 
 
+def _reliability(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure | None:
+    """Share of events by probability, on outcomes the fit had not seen, of the newest fits in the window."""
+    rows = store.query(
+        f"""
+        SELECT signal, reliability, brier, brier_base FROM {layer.table.qualified}
+        WHERE valid_from >= $start::TIMESTAMP AND valid_from < $end::TIMESTAMP AND reliability IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY signal ORDER BY valid_from DESC) = 1 ORDER BY signal
+        """,
+        {"start": start, "end": end},
+    ).to_pylist()
+    if not rows:
+        return None
+    figure = _figure(4)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for row in rows:
+        predicted, happened, _ = zip(*json.loads(row["reliability"]), strict=True)
+        label = f"{row['signal']}: Brier {row['brier']:.3f}, base rate {row['brier_base']:.3f}"
+        axes.plot(predicted, happened, marker="o", markersize=3, linewidth=1, label=label)
+    axes.set_xlabel("probability")
+    axes.set_ylabel("share of events")
+    axes.legend(fontsize=6, frameon=False)
+    return figure
+
+
+def decay(store: Store, table: Table, until: datetime) -> str | None:
+    """Markdown of the information coefficients measured at ``until`` by horizon, with their intervals."""
+    rows = store.query(
+        f"""
+        SELECT signal, horizon_minutes, estimate, low, high FROM {table.qualified}
+        WHERE measured_at = $until::TIMESTAMP AND measure = 'information_coefficient' AND estimate IS NOT NULL
+        ORDER BY signal, horizon_minutes
+        """,
+        {"until": until},
+    ).to_pylist()
+    if not rows:
+        return None
+    figure = _figure(5)
+    names = sorted({row["signal"] for row in rows})
+    grid = figure.subplots(-(-len(names) // 5), 5, sharex=True, sharey=True, squeeze=False)
+    for name, axes in zip(names, grid.flat, strict=False):
+        mine = [row for row in rows if row["signal"] == name]
+        hours = [row["horizon_minutes"] / 60 for row in mine]
+        axes.axhline(0, color="0.7", linewidth=0.8)
+        axes.plot(hours, [row["estimate"] for row in mine], marker="o", markersize=2, linewidth=1)
+        if all(row["low"] is not None for row in mine):
+            axes.fill_between(hours, [row["low"] for row in mine], [row["high"] for row in mine], alpha=0.2)
+        axes.set_xscale("log")
+        axes.set_title(name, fontsize=6)
+        axes.tick_params(labelsize=5)
+    figure.supxlabel("horizon, h", fontsize=7)
+    figure.supylabel("information coefficient", fontsize=7)
+    return _markdown(figure, f"{table.qualified} decay")
+
+
 _PAINTERS: dict[str, dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]]] = {
     "bars.bars_1m": {"plot": _bars},
     "features": {"null share": _features, "distribution": _distribution},
     "signals.signals": {"history": _signals},
+    "signals.calibration": {"reliability": _reliability},
 }
 
 

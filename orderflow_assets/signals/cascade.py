@@ -28,6 +28,11 @@ def thin_book(inputs: Inputs) -> Array:
     return clip(1 - weaker, 0, 1)
 
 
+def _trigger(inputs: Inputs, forced: Array) -> Array:
+    longs, shorts = inputs.now["oi.long_trigger_pct"], inputs.now["oi.short_trigger_pct"]
+    return np.where(forced > 0, longs, np.where(forced < 0, shorts, np.fmin(longs, shorts)))
+
+
 def _conclude(inputs: Inputs, combined: Combined) -> Conclusion:
     value, imbalance = combined.value, inputs.now["liquidations.liquidation_imbalance"]
     forced = np.where(np.abs(imbalance) > 0.3, np.sign(imbalance), np.where(np.isfinite(imbalance), 0.0, np.nan))
@@ -37,6 +42,7 @@ def _conclude(inputs: Inputs, combined: Combined) -> Conclusion:
             "severity": words(np.isfinite(value), "LOW", CRITICAL=value >= 0.8, HIGH=value >= 0.6, MEDIUM=value >= 0.4),
             "direction": words(known, "both", long=forced > 0, short=forced < 0),
             "price_direction": words(known, "none", down=forced > 0, up=forced < 0),
+            "estimated_trigger_move_pct": _trigger(inputs, forced),
         },
         vote=np.where(value > VOTES_ABOVE, -forced, 0.0),
     )
@@ -58,6 +64,8 @@ LIQUIDATION_CASCADE_RISK = Signal(
         "liquidations.liquidation_imbalance": NOW,
         "oi.liquidation_cascade_risk": NOW,
         "oi.leverage_zscore": NOW,
+        "oi.long_trigger_pct": NOW,
+        "oi.short_trigger_pct": NOW,
         "orderbook.support_strength": NOW,
         "orderbook.resistance_strength": NOW,
         "funding.funding_zscore": NOW,
@@ -112,6 +120,12 @@ LIQUIDATION_CASCADE_RISK = Signal(
             "direction",
             "down where longs are liquidated, up where shorts are",
             ("down", "up", "none"),
+        ),
+        Field(
+            "estimated_trigger_move_pct",
+            "percent",
+            "move from the mark to the nearest estimated liquidation level that holds a tenth of the map or more, of "
+            "the side being liquidated, else of either: long_trigger_pct, short_trigger_pct",
         ),
     ),
     label="direction",

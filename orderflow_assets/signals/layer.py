@@ -7,13 +7,13 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES_NAMES, closed_window, hours
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, epoch_us
 from orderflow_assets.layer import Layer
 from orderflow_assets.signals import encoding
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.inputs import NOW
-from orderflow_assets.signals.reading import LOOKBACK, SOURCES, Stretch, needed, read_inputs
+from orderflow_assets.signals.reading import LOOKBACK, SOURCES, Stretch, needed, reach, read_inputs
 from orderflow_assets.signals.regime_models import REGIME_MODELS
 from orderflow_assets.signals.signal import Evaluation, Signal
 from orderflow_streaming.store import Store, Window
@@ -99,4 +99,8 @@ LAYER = Layer(
     LOOKBACK,
     "signals",
     ("duckdb", "python"),
+    backs={**reach(SIGNALS.values()), REGIME_MODELS.qualified: 2 * DAY},
+    lineage={
+        "value": tuple(f"{SOURCES[source].qualified}.{name}" for source, names in _READ.items() for name in names)
+    },
 )

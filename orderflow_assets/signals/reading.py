@@ -50,6 +50,15 @@ def needed(signals: Iterable[Signal]) -> dict[Past, dict[str, tuple[str, ...]]]:
     return columns
 
 
+def reach(signals: Iterable[Signal]) -> dict[str, timedelta]:
+    """How far back each source is read, by table."""
+    columns = needed(signals)
+    return {
+        SOURCES[source].qualified: max(_BACK[past] for past, wanted in columns.items() if source in wanted) + HOUR
+        for source in columns[NOW]
+    }
+
+
 def _declared(feature: str) -> bool:
     source, _, name = feature.partition(".")
     return source in SOURCES and name in SOURCES[source].names

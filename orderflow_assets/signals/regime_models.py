@@ -112,5 +112,11 @@ def read_models(store: Store, first: datetime, last: datetime) -> dict[tuple[Ide
 
 
 LAYER = Layer(
-    REGIME_MODELS, _compute, (BARS_1M.qualified,), FIT_DAYS * DAY + HOUR, "signals", ("duckdb", "python", "hmmlearn")
+    REGIME_MODELS,
+    _compute,
+    (BARS_1M.qualified,),
+    FIT_DAYS * DAY + HOUR,
+    "signals",
+    ("duckdb", "python", "hmmlearn"),
+    every=DAY,
 )

@@ -99,8 +99,8 @@ STOP_HUNT_PROBABILITY = Signal(
     ),
     event=Event(
         10,
-        "within 10 min the mid takes back 80 % of the way from the pierced extreme's far end to the close; known only "
-        "where there was a run",
+        "within 10 min the mid takes back 80 % of the way from the close before the last three bars to their far end; "
+        "told only of a run",
         "retracement",
     ),
     combine="fixed",
