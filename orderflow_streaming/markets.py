@@ -54,6 +54,12 @@ class Market:
     streams: tuple[str, ...]
     unlisted: frozenset[str] = frozenset()
     """Symbols of :data:`SYMBOLS` the venue is known not to list; discovery has the last word."""
+    statistics: tuple[str, ...] = ()
+    """Streams beside these of which there are no isolated tables: one table holds all series."""
+
+    @property
+    def collected(self) -> tuple[str, ...]:
+        return (*self.streams, *self.statistics)
 
     @property
     def name(self) -> str:
@@ -66,16 +72,17 @@ class Market:
 
 
 _WITH_LIQUIDATIONS = (*FUTURES_STREAMS, "liquidations")
+_STATISTICS = ("positioning",)
 
 MARKETS: dict[str, Market] = {
     market.name: market
     for market in (
-        Market("binance", "futures", _WITH_LIQUIDATIONS),
+        Market("binance", "futures", _WITH_LIQUIDATIONS, statistics=_STATISTICS),
         Market("binance", "spot", SPOT_STREAMS, frozenset({"BRETTUSDT", "POPCATUSDT"})),
-        Market("bybit", "futures", _WITH_LIQUIDATIONS),
+        Market("bybit", "futures", _WITH_LIQUIDATIONS, statistics=_STATISTICS),
         Market("bybit", "spot", SPOT_STREAMS),
-        Market("okx", "futures", _WITH_LIQUIDATIONS),
-        Market("gateio", "futures", _WITH_LIQUIDATIONS),
+        Market("okx", "futures", _WITH_LIQUIDATIONS, statistics=_STATISTICS),
+        Market("gateio", "futures", _WITH_LIQUIDATIONS, statistics=_STATISTICS),
         Market("hyperliquid", "futures", FUTURES_STREAMS),
         Market("kucoin", "spot", SPOT_STREAMS),
         Market("kucoin", "futures", FUTURES_STREAMS),

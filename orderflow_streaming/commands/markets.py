@@ -43,7 +43,7 @@ def describe(protocol: Exchange) -> dict[str, Any]:
     first = market.symbols[:1]
     sockets = protocol.sockets(first, market.streams, protocol.endpoints)
     topics = [topic for socket in sockets for topic in socket.topics]
-    polls = protocol.polls(first, market.streams)
+    polls = protocol.polls(first, market.collected)
     limits = protocol.limits
     return {
         "market": market.name,
@@ -57,7 +57,7 @@ def describe(protocol: Exchange) -> dict[str, Any]:
                     if any(rows.kind == stream for rows in protocol.channels[poll.channel].rows)
                 ],
             }
-            for stream in market.streams
+            for stream in market.collected
         },
         "sockets": {socket.name: socket.url for socket in sockets},
         "merged": sorted({topic.channel for topic in topics if topic.merged}),

@@ -214,6 +214,10 @@ class Limits:
     """Header of REST answers that says the weight used in this minute, where the venue sends one."""
 
 
+STATISTICS_INTERVAL_S = 300.0
+"""Between two questions for statistics that venues make every five minutes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Poll:
     """A REST path asked again and again; its answer is a frame of ``channel``."""

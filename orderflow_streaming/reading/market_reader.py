@@ -49,7 +49,7 @@ def plans(settings: Settings) -> dict[str, Plan]:
     for name in settings.markets:
         protocol = exchange(name)
         endpoints = protocol.simulated(settings.simulator_url) if settings.simulator_url else protocol.endpoints
-        streams = tuple(stream for stream in protocol.market.streams if not wanted or stream in wanted)
+        streams = tuple(stream for stream in protocol.market.collected if not wanted or stream in wanted)
         found[name] = Plan(protocol, endpoints, settings.symbols, streams)
     return found
 

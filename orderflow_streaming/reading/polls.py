@@ -65,7 +65,7 @@ class Polls:
         self._changed.set()
 
     def _new(self, poll: Poll) -> Polled:
-        streams = tuple(rows.kind for rows in self.exchange.channels[poll.channel].rows)
+        streams = tuple(dict.fromkeys(rows.kind for rows in self.exchange.channels[poll.channel].rows))
         return Polled(poll, streams, self._inbox.pending(self.exchange.market.name, poll.channel))
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orderflow_streaming.simulator.candles import candle
+from orderflow_streaming.simulator.crowd import Crowd, Positioning
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.records import Candle, Minute, Seconds, Settlement, Trades
 
@@ -33,11 +34,12 @@ class SecondState:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Open interest in lots and what it is worth, at a round five minutes."""
+    """Open interest in lots, what it is worth and who holds it, at a round five minutes."""
 
     when_us: int
     lots: int
     mark: float
+    positioning: Positioning
 
 
 class History:
@@ -49,16 +51,20 @@ class History:
         self._candles: deque[Candle] = deque(maxlen=KEPT_CANDLES)
         self._settlements: deque[Settlement] = deque(maxlen=KEPT_SETTLEMENTS)
         self._interests: deque[Interest] = deque(maxlen=KEPT_INTERESTS)
+        self._crowd = Crowd()
 
     def add(self, minute: Minute) -> None:
         self._minutes.append(minute)
         self._trades.append(minute.trades)
         self._candles.append(minute.candle)
-        if minute.seconds is not None and minute.seconds.settlement is not None:
+        if minute.seconds is None:
+            return
+        if minute.seconds.settlement is not None:
             self._settlements.append(minute.seconds.settlement)
-        if minute.seconds is not None and (minute.start_us + MINUTE_US) % INTEREST_PERIOD_US == 0:
+        self._crowd.observe(minute)
+        if (minute.start_us + MINUTE_US) % INTEREST_PERIOD_US == 0:
             last = state_at(minute.seconds, minute.start_us + MINUTE_US)
-            self._interests.append(Interest(last.when_us, last.open_interest, last.mark))
+            self._interests.append(Interest(last.when_us, last.open_interest, last.mark, self._crowd.statistic()))
 
     def minute(self, now_us: int) -> Minute:
         """The minute that ``now_us`` lies in."""

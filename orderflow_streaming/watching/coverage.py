@@ -11,25 +11,21 @@ from orderflow_streaming.reading.market_reader import MarketReader, Plan
 
 def expected(plan: Plan) -> set[str]:
     """Names of the tables of one market, by what is declared of it."""
-    declared = plan.exchange.market.symbols
-    return {
-        table_name(symbol, plan.market, stream)
-        for symbol in plan.symbols
-        if symbol in declared
-        for stream in plan.streams
-    }
+    return _tables(plan, plan.exchange.market.symbols)
 
 
 def offered(reader: MarketReader) -> set[str]:
     """Names of the tables of one market, by what the venue lists; as declared where it never told."""
-    plan = reader.plan
-    if not reader.listed:
-        return expected(plan)
+    return _tables(reader.plan, reader.listed) if reader.listed else expected(reader.plan)
+
+
+def _tables(plan: Plan, symbols: Collection[str]) -> set[str]:
     return {
         table_name(symbol, plan.market, stream)
         for symbol in plan.symbols
-        if symbol in reader.listed
+        if symbol in symbols
         for stream in plan.streams
+        if stream in plan.exchange.market.streams
     }
 
 

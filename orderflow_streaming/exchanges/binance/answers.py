@@ -54,7 +54,31 @@ def answer(name: str, paths: Mapping[str, str], *rows: Rows, symbol: str = "$sym
     return Channel(f"rest/{name}", paths, rows, symbol=symbol)
 
 
+POSITIONING = {
+    "globalLongShortAccountRatio": "accounts",
+    "topLongShortAccountRatio": "top_accounts",
+    "topLongShortPositionRatio": "top_positions",
+    "takerlongshortRatio": "taker_volume",
+}
+"""Last part of the path of each statistic of who is long, and its kind. Three of the answers look alike."""
+
 ANSWER_CHANNELS = (
+    *(
+        answer(
+            name,
+            values(BIGINT="timestamp", VARCHAR="/rest", DOUBLE="longShortRatio buySellRatio"),
+            Rows(
+                "positioning",
+                {
+                    "timestamp": milliseconds("$timestamp"),
+                    "kind": f"'{kind}'",
+                    "long_short_ratio": "coalesce($longShortRatio, $buySellRatio)",
+                },
+            ),
+            symbol=SYMBOL_OF_URL,
+        )
+        for name, kind in POSITIONING.items()
+    ),
     answer(
         "openInterest",
         values(BIGINT="time", VARCHAR="symbol", DOUBLE="openInterest"),

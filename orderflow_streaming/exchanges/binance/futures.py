@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from orderflow_streaming import markets
-from orderflow_streaming.exchanges.binance.answers import ANSWER_CHANNELS, CANDLE_REQUESTS, SIGNATURES
+from orderflow_streaming.exchanges.binance.answers import ANSWER_CHANNELS, CANDLE_REQUESTS, POSITIONING, SIGNATURES
 from orderflow_streaming.exchanges.binance.books import FUTURES_BOOKS
 from orderflow_streaming.exchanges.binance.histories import FUTURES_HISTORIES
 from orderflow_streaming.exchanges.binance.protocol import Binance, Kinds, by_name, filter_value
 from orderflow_streaming.exchanges.binance.streams import EVENTS, STREAM_CHANNELS
-from orderflow_streaming.exchanges.protocol import Endpoints, Instrument, Limits, Poll
+from orderflow_streaming.exchanges.protocol import STATISTICS_INTERVAL_S, Endpoints, Instrument, Limits, Poll
 
 DEFAULT_FUNDING_INTERVAL_HOURS = 8.0
 """Of contracts that ``GET /fapi/v1/fundingInfo`` leaves out: it lists only those whose interval, cap or floor was
@@ -65,14 +65,26 @@ class BinanceFutures(Binance):
     _events = EVENTS
     _signatures = SIGNATURES
     _candle_requests = CANDLE_REQUESTS
+    _alike = frozenset(POSITIONING)
 
     def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
-        if "open_interest" not in streams:
-            return ()
-        return tuple(
+        interest = [
             Poll("rest/openInterest", symbol, f"/fapi/v1/openInterest?symbol={symbol}", interval_s=15.0)
             for symbol in symbols
-        )
+            if "open_interest" in streams
+        ]
+        statistics = [
+            Poll(
+                f"rest/{name}[]",
+                symbol,
+                f"/futures/data/{name}?symbol={symbol}&period=5m&limit=1",
+                STATISTICS_INTERVAL_S,
+            )
+            for name in POSITIONING
+            for symbol in symbols
+            if "positioning" in streams
+        ]
+        return (*interest, *statistics)
 
     def route(self, frame: bytes) -> str | None:
         return "rest/openInterest" if frame.startswith(_POLL_START) else super().route(frame)

@@ -93,6 +93,8 @@ class Binance(Exchange):
     """Channel by the keys of a message without ``e``; the first that fits."""
     _candle_requests: ClassVar[frozenset[str]]
     """Last parts of REST paths that are answered by rows of numbers."""
+    _alike: ClassVar[frozenset[str]] = frozenset()
+    """Last parts of REST paths whose answers only their path tells apart."""
 
     def __init__(self) -> None:
         self._channel_of = lru_cache(maxsize=4096)(self._topic_channel)
@@ -177,9 +179,9 @@ class Binance(Exchange):
 
     def _bare(self, message: Any, url: str) -> str:
         """Channel of a message without its topic; raises ValueError naming what was not recognized."""
+        request = url.partition("?")[0].rpartition("/")[2]
         if isinstance(message, list):
             if isinstance(message[0], list):
-                request = url.partition("?")[0].rpartition("/")[2]
                 return f"rest/{request if request in self._candle_requests else 'klines'}[]"
             return f"{self._bare(message[0], url)}[]"
         if not isinstance(message, dict):
@@ -189,6 +191,8 @@ class Binance(Exchange):
             if channel is None:
                 raise ValueError(f"unknown event e={message['e']!r:.40}")
             return channel
+        if request in self._alike:
+            return f"rest/{request}"
         for keys, name in self._signatures:
             if keys <= message.keys():
                 return name

@@ -84,6 +84,22 @@ ANSWER_CHANNELS = (
         item=_LIST,
     ),
     Channel(
+        "rest/account-ratio",
+        values(BIGINT="timestamp", VARCHAR="symbol", DOUBLE="buyRatio sellRatio"),
+        (
+            Rows(
+                "positioning",
+                {
+                    "timestamp": milliseconds("$timestamp"),
+                    "kind": "'accounts'",
+                    "long_short_ratio": "$buyRatio / nullif($sellRatio, 0)",
+                },
+            ),
+        ),
+        symbol="$symbol",
+        item=_LIST,
+    ),
+    Channel(
         "rest/tickers",
         PERPETUAL_VALUES | values(BIGINT="/data.time", DOUBLE="bid1Price bid1Size ask1Price ask1Size"),
         (
@@ -158,6 +174,7 @@ _SIGNATURES: tuple[tuple[frozenset[str], str], ...] = tuple(
         ("execId price", "rest/recent-trade"),
         ("fundingRateTimestamp", "rest/funding/history"),
         ("openInterest timestamp", "rest/open-interest"),
+        ("buyRatio sellRatio", "rest/account-ratio"),
         ("lotSizeFilter", "rest/instruments-info"),
         ("lastPrice", "rest/tickers"),
     )

@@ -26,6 +26,7 @@ from orderflow_streaming.exchanges.bybit.states import BOOKS, ticker
 from orderflow_streaming.exchanges.merged import MERGED_BOOK
 from orderflow_streaming.exchanges.merging import FieldMerger, Merger
 from orderflow_streaming.exchanges.protocol import (
+    STATISTICS_INTERVAL_S,
     Channel,
     Control,
     ControlKind,
@@ -34,6 +35,7 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
+    Poll,
     Socket,
     Topic,
     decoded,
@@ -214,6 +216,14 @@ class BybitFutures(Bybit):
     _ticker_streams = ("mark_prices", "funding_rates", "open_interest", "ticker_24h", "index_prices")
     _ticker_merged = LINEAR_TICKER.name
     _liquidations = True
+
+    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
+        query = f"category={self.category}&period=5min&limit=1"
+        return tuple(
+            Poll("rest/account-ratio", symbol, f"{ROOT}account-ratio?{query}&symbol={symbol}", STATISTICS_INTERVAL_S)
+            for symbol in symbols
+            if "positioning" in streams
+        )
 
     def merger(self, channel: str, topic: str) -> Merger | None:
         return FieldMerger(topic, ticker) if channel == LINEAR_TICKER_CHANGE.name else super().merger(channel, topic)

@@ -7,7 +7,14 @@ Most answers name no contract; then it is the one that was asked for.
 from __future__ import annotations
 
 from orderflow_streaming.exchanges.expressions import bar_end, instant, query
-from orderflow_streaming.exchanges.gateio.streams import STATISTICS, STATISTICS_VALUES, TICKER_VALUES, ticker_rows
+from orderflow_streaming.exchanges.gateio.streams import (
+    POSITIONING,
+    POSITIONING_VALUES,
+    STATISTICS,
+    STATISTICS_VALUES,
+    TICKER_VALUES,
+    ticker_rows,
+)
 from orderflow_streaming.exchanges.protocol import Channel, Rows, values
 
 _CONTRACT_OF_URL = query("contract")
@@ -83,6 +90,7 @@ ANSWER_CHANNELS = (
         Rows("funding_rates", {"timestamp": instant("$t"), "funding_rate": "$r"}),
     ),
     _rest("contract_stats", STATISTICS_VALUES, STATISTICS),
+    _rest("contract_stats/positioning", POSITIONING_VALUES, *POSITIONING),
     _rest("tickers", TICKER_VALUES, *ticker_rows("received_at"), symbol="$contract"),
     _rest(
         "liq_orders",

@@ -16,10 +16,11 @@ import msgspec
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges.gateio.answers import ANSWER_CHANNELS, SIGNATURES
 from orderflow_streaming.exchanges.gateio.books import BOOKS
-from orderflow_streaming.exchanges.gateio.histories import HISTORIES, contract
+from orderflow_streaming.exchanges.gateio.histories import HISTORIES, ROOT, contract
 from orderflow_streaming.exchanges.gateio.streams import ORDER_BOOK_CHANGES, STREAM_CHANNELS
 from orderflow_streaming.exchanges.merged import MERGED_BOOK
 from orderflow_streaming.exchanges.protocol import (
+    STATISTICS_INTERVAL_S,
     Channel,
     Control,
     ControlKind,
@@ -28,6 +29,7 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
+    Poll,
     Socket,
     Topic,
     decoded,
@@ -128,6 +130,18 @@ class GateioFutures(Exchange):
             for symbol in symbols
         )
         return (Socket("main", endpoints.sockets["main"], topics, DECIMAL_SIZES),) if topics else ()
+
+    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
+        return tuple(
+            Poll(
+                "rest/contract_stats/positioning",
+                symbol,
+                f"{ROOT}/contract_stats?contract={contract(symbol)}&interval=5m&limit=1",
+                STATISTICS_INTERVAL_S,
+            )
+            for symbol in symbols
+            if "positioning" in streams
+        )
 
     def batches(self, topics: Sequence[str]) -> list[Sequence[str]]:
         parts: list[Sequence[str]] = []

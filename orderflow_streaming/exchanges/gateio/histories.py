@@ -9,7 +9,7 @@ from __future__ import annotations
 from orderflow_streaming.exchanges.paging import HOUR_US, MINUTE_US, spans
 from orderflow_streaming.exchanges.protocol import History, Pages, Request
 
-_ROOT = "/api/v4/futures/usdt"
+ROOT = "/api/v4/futures/usdt"
 _SECOND_US = 1_000_000
 _CANDLES = 2000
 _CANDLE_REACH_S = 9_900 * 60.0
@@ -31,7 +31,7 @@ def contract(symbol: str) -> str:
 def candles(symbol: str, start_us: int, end_us: int) -> Pages:
     """One-minute bars that open within the span."""
     for begin, end in spans(start_us, end_us, _CANDLES * MINUTE_US):
-        yield Request(f"{_ROOT}/candlesticks?contract={contract(symbol)}&interval=1m&{_between(begin, end)}")
+        yield Request(f"{ROOT}/candlesticks?contract={contract(symbol)}&interval=1m&{_between(begin, end)}")
 
 
 def trades(symbol: str, start_us: int, end_us: int) -> Pages:
@@ -40,7 +40,7 @@ def trades(symbol: str, start_us: int, end_us: int) -> Pages:
         within = f"contract={contract(symbol)}&from={begin // _SECOND_US}&to={-(-end // _SECOND_US)}"
         offset, more = 0, True
         while more:
-            page = yield Request(f"{_ROOT}/trades?{within}&limit={_TRADES}&offset={offset}")
+            page = yield Request(f"{ROOT}/trades?{within}&limit={_TRADES}&offset={offset}")
             offset, more = offset + len(page), len(page) == _TRADES
 
 
@@ -48,7 +48,7 @@ def funding_rates(symbol: str, start_us: int, end_us: int) -> Pages:
     """Rates as they were settled."""
     for begin, end in spans(start_us, end_us, _SETTLEMENTS * _SHORTEST_SETTLEMENT_US):
         query = f"contract={contract(symbol)}&{_between(begin, end)}&limit={_SETTLEMENTS}"
-        yield Request(f"{_ROOT}/funding_rate?{query}")
+        yield Request(f"{ROOT}/funding_rate?{query}")
 
 
 def open_interest(symbol: str, start_us: int, end_us: int) -> Pages:
@@ -56,7 +56,7 @@ def open_interest(symbol: str, start_us: int, end_us: int) -> Pages:
     for begin, end in spans(start_us, end_us, _STATISTICS * _STATISTICS_PERIOD_US):
         limit = min(_STATISTICS, (end - begin) // _STATISTICS_PERIOD_US + 1)
         query = f"contract={contract(symbol)}&interval=5m&from={-(-begin // _SECOND_US)}&limit={limit}"
-        yield Request(f"{_ROOT}/contract_stats?{query}")
+        yield Request(f"{ROOT}/contract_stats?{query}")
 
 
 def _between(start_us: int, end_us: int) -> str:

@@ -165,6 +165,22 @@ STATISTICS = Rows(
     {"timestamp": instant("$time"), "raw_quantity": "$open_interest", "open_interest_usd": "$open_interest_usd"},
 )
 
+POSITIONING_VALUES = values(DOUBLE="time lsr_account top_lsr_account top_lsr_size lsr_taker")
+POSITIONING = tuple(
+    Rows(
+        "positioning",
+        {"timestamp": instant("$time"), "kind": f"'{kind}'", "long_short_ratio": f"${name}"},
+        where=f"coalesce(${name} > 0, false)",
+    )
+    for name, kind in (
+        ("lsr_account", "accounts"),
+        ("top_lsr_account", "top_accounts"),
+        ("top_lsr_size", "top_positions"),
+        ("lsr_taker", "taker_volume"),
+    )
+)
+"""Of the answer that also tells the open interest, which tickers bring sooner."""
+
 STREAM_CHANNELS = (
     _pushed(
         "futures.book_ticker",

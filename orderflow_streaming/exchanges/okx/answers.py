@@ -29,6 +29,13 @@ _PRICE_CANDLE = {
 _END_OF_PERIOD = milliseconds(f"($[0] + {INTEREST_PERIOD_MS})")
 _PRICE_CANDLE_VALUES = values(BIGINT="[0]", DOUBLE="[1] [2] [3] [4]")
 
+POSITIONING = {
+    "long-short-account-ratio-contract": "accounts",
+    "long-short-account-ratio-contract-top-trader": "top_accounts",
+    "long-short-position-ratio-contract-top-trader": "top_positions",
+}
+"""Last part of the path of each statistic of who is long, and its kind."""
+
 ANSWER_CHANNELS = (
     *(
         _rest(name, streams.CANDLE_VALUES | _URL, Rows("candles", _CANDLE), symbol=_ASKED_SYMBOL)
@@ -84,6 +91,18 @@ ANSWER_CHANNELS = (
             },
         ),
         symbol=_ASKED_SYMBOL,
+    ),
+    *(
+        _rest(
+            name,
+            values(BIGINT="[0]", DOUBLE="[1]") | _URL,
+            Rows(
+                "positioning",
+                {"timestamp": milliseconds("$[0]"), "kind": f"'{kind}'", "long_short_ratio": "$[1]"},
+            ),
+            symbol=_ASKED_SYMBOL,
+        )
+        for name, kind in POSITIONING.items()
     ),
     _rest("mark-price", streams.MARK_VALUES, streams.MARK),
     _rest("index-tickers", streams.INDEX_VALUES, streams.INDEX, symbol=streams.SWAP_OF_INDEX),

@@ -15,11 +15,12 @@ import msgspec
 
 from orderflow_streaming import markets
 from orderflow_streaming.exchanges.merged import MERGED_BOOK
-from orderflow_streaming.exchanges.okx.answers import ANSWER_CHANNELS, LIST_SIGNATURES, SIGNATURES
+from orderflow_streaming.exchanges.okx.answers import ANSWER_CHANNELS, LIST_SIGNATURES, POSITIONING, SIGNATURES
 from orderflow_streaming.exchanges.okx.books import BOOKS
-from orderflow_streaming.exchanges.okx.histories import HISTORIES, swap
+from orderflow_streaming.exchanges.okx.histories import HISTORIES, STATISTICS, STATISTICS_WEIGHT, swap
 from orderflow_streaming.exchanges.okx.streams import STREAM_CHANNELS
 from orderflow_streaming.exchanges.protocol import (
+    STATISTICS_INTERVAL_S,
     Channel,
     Control,
     ControlKind,
@@ -28,6 +29,7 @@ from orderflow_streaming.exchanges.protocol import (
     Heartbeat,
     Instrument,
     Limits,
+    Poll,
     Socket,
     Topic,
     decoded,
@@ -183,6 +185,20 @@ class OkxFutures(Exchange):
             Topic(f"{name}:{instrument}", channel, symbol, (stream,), stale_after_s, merged)
             for symbol, instrument in of.items()
         ]
+
+    def polls(self, symbols: Sequence[str], streams: Sequence[str]) -> tuple[Poll, ...]:
+        return tuple(
+            Poll(
+                f"rest/{name}",
+                symbol,
+                f"{STATISTICS}{name}?instId={swap(symbol)}&period=5m&limit=1",
+                STATISTICS_INTERVAL_S,
+                STATISTICS_WEIGHT,
+            )
+            for name in POSITIONING
+            for symbol in symbols
+            if "positioning" in streams
+        )
 
     def subscribe(self, topics: Sequence[str], request: int) -> bytes:
         return msgspec.json.encode(

@@ -13,9 +13,10 @@ from orderflow_streaming.exchanges.okx.answers import INTEREST_PERIOD_MS
 from orderflow_streaming.exchanges.paging import HOUR_US, MINUTE_US, spans
 from orderflow_streaming.exchanges.protocol import History, Pages, Request
 
+STATISTICS = "/api/v5/rubik/stat/contracts/"
 _PAGE = 100
 _FUNDING_WEIGHT = 2
-_INTEREST_WEIGHT = 4
+STATISTICS_WEIGHT = 4
 """Requests of the usual kind that one of these stands for: 20, 10 and 5 are allowed in two seconds."""
 _SHORTEST_SETTLEMENT_US = HOUR_US
 _INTEREST_PERIOD_US = INTEREST_PERIOD_MS * 1000
@@ -70,7 +71,7 @@ def open_interest(symbol: str, start_us: int, end_us: int) -> Pages:
     for begin, end in spans(start_us - _INTEREST_PERIOD_US, end_us - _INTEREST_PERIOD_US, _PAGE * _INTEREST_PERIOD_US):
         between = f"begin={-(-begin // 1000)}&end={-(-end // 1000) - 1}"
         query = f"instId={swap(symbol)}&period=5m&{between}&limit={_PAGE}"
-        yield Request(f"/api/v5/rubik/stat/contracts/open-interest-history?{query}", weight=_INTEREST_WEIGHT)
+        yield Request(f"{STATISTICS}open-interest-history?{query}", weight=STATISTICS_WEIGHT)
 
 
 def _pages(start_us: int, end_us: int, period_us: int) -> Iterator[tuple[int, int, str]]:

@@ -5,6 +5,7 @@ Weights and limits follow developers.binance.com (USD-M futures market data).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from orderflow_streaming.simulator.dialects.binance.rest import (
     ping,
     server_time,
 )
+from orderflow_streaming.simulator.history import Interest
 from orderflow_streaming.simulator.text import decimal
 from orderflow_streaming.simulator.venue import Listing
 
@@ -122,7 +124,8 @@ def _open_interest(request: Request) -> tuple[Any, int]:
     return {"symbol": listing.venue_symbol, "openInterest": amount, "time": state.when_us // 1_000}, 1
 
 
-def _open_interest_history(request: Request) -> tuple[Any, int]:
+def _statistics(request: Request, row: Callable[[Listing, Interest], dict[str, Any]]) -> tuple[Any, int]:
+    """A row for each five minutes, oldest first."""
     listing = request.listing()
     if request.query.get("period") != "5m":
         raise RefusedError(-1130, "parameter 'period' is invalid.")
@@ -130,16 +133,37 @@ def _open_interest_history(request: Request) -> tuple[Any, int]:
     if request.query.get("startTime") and start < request.now_us // 1_000 - _STATISTICS_REACH_MS:
         raise RefusedError(-1130, "parameter 'startTime' is invalid.")
     rows = [
-        {
-            "symbol": listing.venue_symbol,
-            "sumOpenInterest": decimal(past.lots, listing.lot_places),
-            "sumOpenInterestValue": f"{past.lots / 10**listing.lot_places * past.mark:.8f}",
-            "timestamp": past.when_us // 1_000,
-        }
+        row(listing, past) | {"timestamp": past.when_us // 1_000}
         for past in request.history(listing).interests(request.now_us)
         if start <= past.when_us // 1_000 <= end
     ]
     return rows[-request.limit(30, 500) :], 0
+
+
+def _interest(listing: Listing, past: Interest) -> dict[str, Any]:
+    return {
+        "symbol": listing.venue_symbol,
+        "sumOpenInterest": decimal(past.lots, listing.lot_places),
+        "sumOpenInterestValue": f"{past.lots / 10**listing.lot_places * past.mark:.8f}",
+    }
+
+
+def _long_short(listing: Listing, past: Interest, *, of: str) -> dict[str, Any]:
+    ratio = getattr(past.positioning, of)
+    return {
+        "symbol": listing.venue_symbol,
+        "longAccount": f"{ratio / (1 + ratio):.4f}",
+        "longShortRatio": f"{ratio:.4f}",
+        "shortAccount": f"{1 / (1 + ratio):.4f}",
+    }
+
+
+def _taker_volume(listing: Listing, past: Interest) -> dict[str, Any]:
+    return {
+        "buySellRatio": f"{past.positioning.taker:.4f}",
+        "sellVol": decimal(past.positioning.sold, listing.lot_places),
+        "buyVol": decimal(past.positioning.bought, listing.lot_places),
+    }
 
 
 def _premium_index(request: Request) -> tuple[Any, int]:
@@ -207,5 +231,9 @@ _MARKET_DATA: dict[str, Endpoint] = {
 }
 FUTURES_ENDPOINTS: dict[str, Endpoint] = {
     **{f"/fapi/v1/{name}": endpoint for name, endpoint in _MARKET_DATA.items()},
-    "/futures/data/openInterestHist": _open_interest_history,
+    "/futures/data/openInterestHist": partial(_statistics, row=_interest),
+    "/futures/data/globalLongShortAccountRatio": partial(_statistics, row=partial(_long_short, of="accounts")),
+    "/futures/data/topLongShortAccountRatio": partial(_statistics, row=partial(_long_short, of="top_accounts")),
+    "/futures/data/topLongShortPositionRatio": partial(_statistics, row=partial(_long_short, of="top_positions")),
+    "/futures/data/takerlongshortRatio": partial(_statistics, row=_taker_volume),
 }

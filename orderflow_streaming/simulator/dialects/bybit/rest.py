@@ -19,7 +19,7 @@ from orderflow_streaming.simulator.dialects.bybit.tickers import (
     touch_fields,
 )
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
-from orderflow_streaming.simulator.history import History
+from orderflow_streaming.simulator.history import History, Interest
 from orderflow_streaming.simulator.text import decimal, decimals
 from orderflow_streaming.simulator.venue import Listing
 
@@ -241,18 +241,37 @@ def _funding_history(request: Request) -> Any:
     return request.rows(rows[: request.limit(200, 200)])
 
 
-def _open_interest(request: Request) -> Any:
+def _statistics(request: Request, period: str, most: int, row: Callable[[Listing, Interest], dict[str, str]]) -> Any:
+    """A row for each five minutes, newest first; ``period`` is the name of the parameter that asks for them."""
     listing, history = request.one()
-    if request.query.get("intervalTime") != "5min":
-        raise RefusedError("params error: intervalTime invalid")
+    if request.query.get(period) != "5min":
+        raise RefusedError(f"params error: {period} invalid")
     start, end = request.number("startTime", 0), request.number("endTime", 2**62)
     rows = [
-        {"openInterest": decimal(past.lots, listing.lot_places), "timestamp": str(past.when_us // 1_000)}
+        row(listing, past) | {"timestamp": str(past.when_us // 1_000)}
         for past in reversed(history.interests(request.now_us))
         if start <= past.when_us // 1_000 <= end
     ]
-    symbol = {"symbol": listing.venue_symbol, "nextPageCursor": ""}
-    return request.rows(rows[: request.limit(50, 200)]) | symbol
+    return request.rows(rows[: request.limit(50, most)]) | {"nextPageCursor": ""}
+
+
+def _open_interest(request: Request) -> Any:
+    listing, _ = request.one()
+    answer = _statistics(request, "intervalTime", 200, _interest)
+    return answer | {"symbol": listing.venue_symbol}
+
+
+def _interest(listing: Listing, past: Interest) -> dict[str, str]:
+    return {"openInterest": decimal(past.lots, listing.lot_places)}
+
+
+def _account_ratio(request: Request) -> Any:
+    return _statistics(request, "period", 500, _long_short)
+
+
+def _long_short(listing: Listing, past: Interest) -> dict[str, str]:
+    share = past.positioning.accounts / (1 + past.positioning.accounts)
+    return {"symbol": listing.venue_symbol, "buyRatio": f"{share:.4f}", "sellRatio": f"{1 - share:.4f}"}
 
 
 def _tickers(request: Request) -> Any:
@@ -275,5 +294,6 @@ _ENDPOINTS: dict[str, Callable[[Request], Any]] = {
     "recent-trade": _recent_trades,
     "funding/history": _funding_history,
     "open-interest": _open_interest,
+    "account-ratio": _account_ratio,
     "tickers": _tickers,
 }

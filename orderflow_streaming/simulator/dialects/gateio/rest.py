@@ -205,6 +205,10 @@ def _contract_stats(request: Request) -> list[dict[str, Any]]:
             "mark_price": past.mark,
             "open_interest": decimal(past.lots, listing.lot_places),
             "open_interest_usd": past.lots * listing.lot * listing.contract_size * past.mark,
+            "lsr_account": past.positioning.accounts,
+            "lsr_taker": past.positioning.taker,
+            "top_lsr_account": past.positioning.top_accounts,
+            "top_lsr_size": past.positioning.top_positions,
         }
         for past in request.history(listing).interests(request.now_us)
         if request.within(past.when_us)

@@ -277,6 +277,21 @@ def _interest_history(request: Request) -> Sequence[Any]:
     return request.page(rows, 100, inclusive=True)
 
 
+def _long_short(of: str) -> Callable[[Request], Sequence[Any]]:
+    def answered(request: Request) -> Sequence[Any]:
+        listing = request.listing()
+        if request.query.get("period") != "5m":
+            raise RefusedError("51000", "Parameter period error")
+        rows = (
+            (begin_ms, [str(begin_ms), f"{getattr(past.positioning, of):.4f}"])
+            for past in request.history(listing).interests(request.now_us)
+            for begin_ms in ((past.when_us - INTEREST_PERIOD_US) // 1_000,)
+        )
+        return request.page(rows, 100, inclusive=True)
+
+    return answered
+
+
 _ENDPOINTS: dict[str, tuple[Callable[[Request], Sequence[Any]], int]] = {
     "public/time": (_time, 1),
     "public/instruments": (_instruments, 1),
@@ -293,5 +308,8 @@ _ENDPOINTS: dict[str, tuple[Callable[[Request], Sequence[Any]], int]] = {
     "market/trades": (_trades, 1),
     "market/history-trades": (_history_trades, 1),
     "rubik/stat/contracts/open-interest-history": (_interest_history, 4),
+    "rubik/stat/contracts/long-short-account-ratio-contract": (_long_short("accounts"), 4),
+    "rubik/stat/contracts/long-short-account-ratio-contract-top-trader": (_long_short("top_accounts"), 4),
+    "rubik/stat/contracts/long-short-position-ratio-contract-top-trader": (_long_short("top_positions"), 4),
 }
 """What answers a path, and the requests of the usual kind that it counts as."""
