@@ -25,6 +25,7 @@ from orderflow_assets.features.oi import layer as oi
 from orderflow_assets.features.oi import minutes as oi_minutes
 from orderflow_assets.features.oi import steps as oi_steps
 from orderflow_assets.features.orderbook import layer as orderbook
+from orderflow_assets.features.orderbook import loadings
 from orderflow_assets.features.orderbook import minutes as book_minutes
 from orderflow_assets.features.prices import layer as prices
 from orderflow_assets.features.prices import microprice
@@ -47,6 +48,7 @@ LAYERS: tuple[Layer, ...] = (
     *moves.LAYERS,
     *regimes.LAYERS,
     book_minutes.LAYER,
+    loadings.LAYER,
     marks.LAYER,
     live.LAYER,
     settlements.LAYER,

@@ -53,3 +53,10 @@ def hours(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         following = edges[-1].replace(minute=0, second=0, microsecond=0) + HOUR
         edges.append(min(following, end))
     return list(itertools.pairwise(edges))
+
+
+def midnights(start: datetime, end: datetime) -> list[datetime]:
+    """Each 00:00 UTC in ``[start, end)``, for what is estimated once a day."""
+    first = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = first if first == start else first + DAY
+    return [first + DAY * count for count in range(max(0, -((first - end) // DAY)))]

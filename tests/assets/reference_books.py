@@ -8,6 +8,8 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
+import numpy as np
+
 from tests.assets.reference import (
     FIRST,
     LAST,
@@ -99,9 +101,48 @@ def book_rows(tape: Tape, trades: dict[int, Row]) -> dict[int, Row]:
             value = row[f"{side}_depth_25bps"]
             row[name] = value / norm if norm and value is not None else None
         row |= _absorption(flow, usual, trades.get(closing - MINUTE, {}), trade)
+        row |= _level_flow(books, list(moments))
         rows[closing] = row
         past.append(row)
+    _integrate(rows)
     return rows
+
+
+def _level_flow(books: BookTape, moments: list[int]) -> Row:
+    sizes = [
+        (book.bids[level][1] + book.asks[level][1]) / 2
+        for book in map(books.seconds.get, moments)
+        if book
+        for level in range(10)
+    ]
+    row: Row = {}
+    for level in range(10):
+        flows = []
+        for moment in moments:
+            now, then = books.seconds[moment], books.seconds[moment - SECOND]
+            if now and then:
+                (b, qb), (b0, qb0) = now.bids[level], then.bids[level]
+                (a, qa), (a0, qa0) = now.asks[level], then.asks[level]
+                bid = qb - qb0 if b == b0 else (qb if b > b0 else -qb0)
+                ask = qa - qa0 if a == a0 else (qa if a < a0 else -qa0)
+                flows.append(bid - ask)
+        row[f"mlofi_{level + 1}"] = math.fsum(flows) / statistics.fmean(sizes) if flows else None
+    return row
+
+
+def _integrate(rows: dict[int, Row]) -> None:
+    """Weights by singular values of the centred flows of the first day, for the rows of the second."""
+    names = [f"mlofi_{level}" for level in range(1, 11)]
+    midnight = LAST // (1440 * MINUTE) * (1440 * MINUTE)
+    known = [[row[name] for name in names] for edge, row in rows.items() if edge <= midnight]
+    flows = np.array([flow for flow in known if None not in flow], dtype=float)
+    if len(flows) >= 60:
+        weights = np.linalg.svd(flows - flows.mean(axis=0))[2][0]
+        weights = weights / np.abs(weights).sum() * np.sign(weights.sum())
+    for edge, row in rows.items():
+        flow = [row[name] for name in names]
+        judged = edge > midnight and len(flows) >= 60 and None not in flow
+        row["mlofi"] = float(np.dot(weights, np.array(flow, dtype=float))) if judged else None
 
 
 def _notional(levels: Levels) -> float:

@@ -7,6 +7,7 @@ notional is price x size, distances are from the mid. Positive imbalances and fl
 from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, BALANCE, NON_NEGATIVE, POSITIVE, SHARE, Feature, Group
+from orderflow_assets.features.orderbook.flow import MLOFI
 
 _BOOK, _BOTH = "orderbook", "orderbook and trades"
 _CLOSE, _BAR, _DAY, _MINUTE = "bar close", "bar", "bar against the previous 24 h", "60 s at 1 s"
@@ -235,6 +236,29 @@ COMPANIONS: tuple[Feature, ...] = (
         "An ask level is a wall when the bar closes.",
         "Lee, Eom & Park 2013",
         dtype="flag",
+    ),
+    *(
+        Feature(
+            name,
+            "1",
+            f"orderbook level {level}",
+            _MINUTE,
+            f"Order flow imbalance of level {level}: what it gained on the bid less what it gained on the ask from one "
+            "second to the next, summed over the bar, over the mean size of the best ten levels.",
+            "Cont, Cucuringu & Zhang 2023",
+            ANY,
+        )
+        for level, name in enumerate(MLOFI, start=1)
+    ),
+    Feature(
+        "mlofi",
+        "1",
+        _BOOK,
+        "60 s at 1 s, loadings of the previous UTC day",
+        "Integrated order flow imbalance: mlofi_1 to mlofi_10 weighed by their first principal component, fitted on "
+        "the day before, sizes of the weights adding up to 1. Positive: net buying pressure.",
+        "Cont, Cucuringu & Zhang 2023",
+        ANY,
     ),
 )
 

@@ -7,9 +7,11 @@ from datetime import datetime
 import numpy as np
 
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.bars.series import DAY, HOUR, MINUTE, closed_window, hours
-from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid, current, median, rolling_sum
+from orderflow_assets.bars.series import DAY, HOUR, MINUTE, SERIES, closed_window, hours
+from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid, Identity, current, median, rolling_sum
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
+from orderflow_assets.features.orderbook.flow import LEVELS, MLOFI
+from orderflow_assets.features.orderbook.loadings import OFI_LOADINGS
 from orderflow_assets.features.orderbook.minutes import AS_STORED, BOOKS_1M
 from orderflow_assets.features.trades.declarations import TRADES
 from orderflow_assets.layer import Layer
@@ -24,7 +26,7 @@ _LOG_DEPTH = tuple(name for name in BOOKS_1M.names if name.startswith("log_depth
 
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
-    store.ensure(BOOKS_1M, BARS_1M, TRADES.table, ORDERBOOK.table)
+    store.ensure(BOOKS_1M, BARS_1M, OFI_LOADINGS, TRADES.table, ORDERBOOK.table)
     return sum(_hour(store, *window) for window in hours(*closed_window(start, end)))
 
 
@@ -37,8 +39,28 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     bars = Grid.read(store, BARS_1M, ("mid_close", "quote_volume", "taker_buy_quote"), *grid, books.series)
     trades = Grid.read(store, TRADES.table, ("market_impact_per_volume",), *grid, books.series)
     values = {name: current(books[name], outputs) for name in ("n_obs", *AS_STORED)}
+    values["mlofi"] = _integrated(values, _loadings(store, books.series, start))
     values |= _strength(books, outputs) | _resiliency(books, outputs) | _absorption(bars, trades, outputs)
     return store.write(ORDERBOOK.table, books.table(ORDERBOOK.table, values, outputs), Window(start, end))
+
+
+def _loadings(store: Store, series: tuple[Identity, ...], start: datetime) -> Array:
+    """Weights of the levels for the day of ``start``, (series, levels); NaN where there are none."""
+    rows = store.query(
+        f"SELECT {SERIES}, level, loading FROM {OFI_LOADINGS.qualified} WHERE valid_from = ?",
+        [start.replace(hour=0, minute=0)],
+    )
+    place = {identity: index for index, identity in enumerate(series)}
+    weights = np.full((len(series), LEVELS), np.nan)
+    for symbol, exchange, market_type, level, loading in zip(*rows.to_pydict().values(), strict=True):
+        if (symbol, exchange, market_type) in place:
+            weights[place[symbol, exchange, market_type], level - 1] = loading
+    return weights
+
+
+def _integrated(values: dict[str, Array], weights: Array) -> Array:
+    """Flow of all levels in one number, (series, outputs); NaN where a level or its weight is unknown."""
+    return (np.stack([values[name] for name in MLOFI], axis=1) * weights[:, :, None]).sum(axis=1)
 
 
 def _strength(books: Grid, outputs: int) -> dict[str, Array]:
@@ -92,7 +114,7 @@ def _absorption(bars: Grid, trades: Grid, outputs: int) -> dict[str, Array]:
 LAYER = Layer(
     ORDERBOOK.table,
     _compute,
-    (BOOKS_1M.qualified, BARS_1M.qualified, TRADES.table.qualified),
+    (BOOKS_1M.qualified, BARS_1M.qualified, TRADES.table.qualified, OFI_LOADINGS.qualified),
     _LOOKBACK,
     "features",
     ("duckdb", "python"),

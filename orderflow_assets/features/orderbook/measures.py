@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from orderflow_assets.features.grid import Array, Mask, slope
-from orderflow_assets.features.orderbook import changes, depth, walls
+from orderflow_assets.features.orderbook import changes, depth, flow, walls
 from orderflow_assets.features.orderbook.changes import Traded
 from orderflow_assets.features.orderbook.seconds import BPS, Book
 
@@ -81,6 +81,7 @@ def minutes_of(book: Book, sold: Traded, bought: Traded, bars: int) -> dict[str,
                 )
                 for name, levels in wall.items()
             },
+            **dict(zip(flow.MLOFI, _level_flow(book, bars), strict=True)),
             "log_depth_count": per_bar(np.isfinite(log_depth)).sum(axis=1).astype(float),
             "log_depth_sum": total(log_depth),
             "log_depth_square": total(log_depth**2),
@@ -88,3 +89,17 @@ def minutes_of(book: Book, sold: Traded, bought: Traded, bars: int) -> dict[str,
             "log_depth_pair_sum": total(now + before),
             "log_depth_product": total(now * before),
         }
+
+
+def _level_flow(book: Book, bars: int) -> Array:
+    """Flow of each level over the mean size of all ten, (levels, bars)."""
+
+    def total(values: Array) -> tuple[Array, Array]:
+        seconds = values[len(values) - bars * _SECONDS :].reshape(bars, _SECONDS, flow.LEVELS)
+        known = np.isfinite(seconds)
+        return np.where(known, seconds, 0.0).sum(axis=1), known.sum(axis=1)
+
+    (moved, seen), (size, shown) = total(flow.level_flow(book)), total(flow.level_depth(book))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_depth = size.sum(axis=1) / shown.sum(axis=1)
+        return np.where(seen > 0, moved / mean_depth[:, None], np.nan).T

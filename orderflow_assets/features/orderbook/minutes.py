@@ -10,6 +10,7 @@ from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, S
 from orderflow_assets.features.grid import Grid, Identity, epoch_us, split_series
 from orderflow_assets.features.orderbook.changes import Traded
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
+from orderflow_assets.features.orderbook.flow import MLOFI
 from orderflow_assets.features.orderbook.measures import LEAD_IN_S, minutes_of
 from orderflow_assets.features.orderbook.seconds import read_books
 from orderflow_assets.layer import Layer
@@ -41,6 +42,7 @@ AS_STORED: tuple[str, ...] = (
     "ask_depth_25bps",
     "bid_wall_detected",
     "ask_wall_detected",
+    *MLOFI,
 )
 """Features that are final here and pass on unchanged."""
 

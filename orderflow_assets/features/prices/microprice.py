@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from orderflow_assets.bars.quotes import QUOTES_1S
-from orderflow_assets.bars.series import DAY, SERIES, closed_window
+from orderflow_assets.bars.series import DAY, SERIES, closed_window, midnights
 from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
 from orderflow_streaming.schema import IDENTITY, INSTRUMENTS
@@ -111,11 +111,7 @@ ORDER BY {SERIES}, second
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(QUOTES_1S, INSTRUMENTS, MICROPRICE)
-    start, end = closed_window(start, end)
-    midnight = start.replace(hour=0, minute=0)
-    first = midnight if midnight == start else midnight + DAY
-    days = [first + DAY * count for count in range((end - first) // DAY + 1) if first + DAY * count < end]
-    return sum(_day(store, day) for day in days)
+    return sum(_day(store, day) for day in midnights(*closed_window(start, end)))
 
 
 def _day(store: Store, day: datetime) -> int:
