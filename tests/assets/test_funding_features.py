@@ -20,8 +20,8 @@ from orderflow_assets.features.arbitrage.declarations import BASIS_ARBITRAGE, FU
 from orderflow_assets.features.arbitrage.spreads import PREMIUM_SPREADS_1M
 from orderflow_assets.features.funding import layer as funding
 from orderflow_assets.features.funding.declarations import FUNDING
-from orderflow_assets.features.funding.history import robust_z
 from orderflow_assets.features.funding.live import FUNDING_1M
+from orderflow_assets.features.funding.peers import robust_z
 from orderflow_assets.features.funding.settlements import SETTLEMENTS
 from orderflow_assets.features.funding.terms import TERMS
 from orderflow_assets.features.mark_prices.declarations import MARK_PRICES

@@ -16,6 +16,7 @@ from orderflow_assets.features.funding.settlements import SETTLEMENTS
 from orderflow_assets.features.mark_prices.marks import MARKS_1M
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
+from orderflow_assets.live import live
 from orderflow_streaming.schema import BACKFILLS, GAPS, STREAMS
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.tables import Table
@@ -209,9 +210,10 @@ def _estimate(store: Store) -> None:
             layer.compute(store, OPENING, END)
 
 
-def _settled(store: Store) -> dict[int, tuple[float, str]]:
+def _settled(store: Store, hours: int = 1) -> dict[int, tuple[float, str]]:
+    """Rate and source by hours before SETTLED, over the last ``hours``."""
     layer = next(layer for layer in CHAIN if layer.table == SETTLEMENTS)
-    layer.compute(store, SETTLED - timedelta(days=3), SETTLED + timedelta(minutes=20))
+    layer.compute(store, SETTLED - timedelta(hours=hours), SETTLED + timedelta(minutes=20))
     return {
         round((SETTLED - key[3]) / timedelta(hours=1)): (row["rate"], row["source"])
         for key, row in stored(store, SETTLEMENTS, "symbol = 'AAAUSDT' AND exchange = 'binance'").items()
@@ -234,7 +236,7 @@ def test_a_settlement_whose_rate_did_not_change_has_no_row_and_is_known_all_the_
         load(store, {"funding_rates": tape["funding_rates"]})
         _estimate(store)
         _history(store, 49, {48: 1e-4, 24: 2e-4})
-        found = _settled(store)
+        found = _settled(store, 49)
         assert found.pop(0) == (pytest.approx(_last_rate(BINANCE)), "venue")
         assert found == {
             48: (1e-4, "venue"), 40: (1e-4, "venue"), 32: (1e-4, "venue"),
@@ -297,3 +299,14 @@ def test_rows_are_those_of_the_perpetuals_in_the_bars(computed: Store) -> None:
     for name in ("mark_prices", "funding"):
         layer = next(layer for layer in CHAIN if layer.table.qualified == f"features.{name}")
         assert set(stored(computed, layer.table)) == spine
+
+
+@pytest.mark.parametrize("name", ["mark_prices", "funding", "funding_arbitrage", "basis_arbitrage"])
+def test_a_live_row_is_the_stored_row(name: str, computed: Store) -> None:
+    """Over the settlement: its row is computed on the way."""
+    table = next(layer.table for layer in CHAIN if layer.table.qualified == f"features.{name}")
+    now = live(computed, table.qualified, "AAAUSDT", 5, SETTLED + 3 * MINUTE).to_pylist()
+    first, last = SETTLED - MINUTE, SETTLED + 3 * MINUTE
+    kept = stored(computed, table, f"symbol = 'AAAUSDT' AND bar_ts BETWEEN TIMESTAMP '{first}' AND TIMESTAMP '{last}'")
+    assert len(kept) >= 5
+    assert not differences({tuple(row[key] for key in table.key): row for row in now}, kept, 1e-9)

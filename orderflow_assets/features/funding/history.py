@@ -55,7 +55,7 @@ class Settlements:
             values["funding_percentile"] = float(np.mean(baseline < now) + np.mean(baseline == now) / 2)
         if len(f8) >= TREND:
             recent = f8[-TREND:]
-            newest, middle, oldest = recent[6:].mean(), recent[3:6].mean(), recent[:3].mean()
+            oldest, middle, newest = recent.reshape(3, -1).mean(axis=1)
             days = (self.settled_us[place - TREND + 1 : place + 1] - self.settled_us[place]) / _DAY_US
             days -= days.mean()
             values["funding_momentum"] = float(days @ (recent - recent.mean()) / (days @ days))
@@ -67,22 +67,3 @@ def sample_sd(values: Array) -> float:
     """Standard deviation with n - 1; 0 where the values differ by rounding alone."""
     sd = float(values.std(ddof=1))
     return sd if sd > _RELATIVE_ZERO * float(np.abs(values).max(initial=0.0)) else 0.0
-
-
-def robust_z(values: Array) -> Array:
-    """(value - median) / (1.4826 MAD) along the first axis, NaN skipped; NaN where the MAD is 0."""
-    known = np.isfinite(values)
-    filled = np.where(known, values, np.inf)
-    middle = _median(filled, known.sum(axis=0))
-    mad = _median(np.where(known, np.abs(filled - middle), np.inf), known.sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(mad > _RELATIVE_ZERO * np.abs(middle), (values - middle) / (1.4826 * mad), np.nan)
-
-
-def _median(values: Array, count: npt.NDArray[np.int64]) -> Array:
-    """Median of the ``count`` smallest of each column."""
-    ordered = np.sort(values, axis=0)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)
-    with np.errstate(invalid="ignore"):
-        middle = (np.take_along_axis(ordered, low[None], 0) + np.take_along_axis(ordered, high[None], 0))[0] / 2
-    return np.where(count > 0, middle, np.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -10,19 +9,13 @@ import numpy.typing as npt
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import DAY, MINUTE, SERIES, closed_window, hours
-from orderflow_assets.features.funding.declarations import (
-    BASELINE,
-    EXTREME,
-    FUNDING,
-    LEAST_PEERS,
-    NOTABLE,
-    REGIMES,
-)
-from orderflow_assets.features.funding.history import Settlements, robust_z
+from orderflow_assets.features.funding.declarations import BASELINE, EXTREME, FUNDING, NOTABLE, REGIMES
+from orderflow_assets.features.funding.history import Settlements
 from orderflow_assets.features.funding.live import FUNDING_1M, LONGEST_INTERVAL
+from orderflow_assets.features.funding.peers import cross_sectional_z, differential
 from orderflow_assets.features.funding.settlements import SETTLEMENTS
 from orderflow_assets.features.funding.terms import TERMS, YEAR_8H
-from orderflow_assets.features.grid import Array, Grid, Identity, Mask, epoch_us, split_series
+from orderflow_assets.features.grid import Array, Grid, Identity, epoch_us, split_series
 from orderflow_assets.features.mark_prices.declarations import MARK_PRICES
 from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
@@ -52,13 +45,14 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     pressure = Grid.read(store, MARK_PRICES.table, ("funding_pressure",), start + MINUTE, end, MINUTE, spine.series)
     values = {name: array for name, array in settled.items() if name in FUNDING.table.names}
     values |= _carry(spine.series, settled)
-    values |= _predicted(settled, live.reordered(spine.series), pressure["funding_pressure"], closing)
-    spread, high, low = _across(spine.series, values["funding_f8_live"], values["funding_f8"])
+    live = live.reordered(spine.series)
+    values |= _predicted(settled, live, pressure["funding_pressure"], closing)
+    spread, high, low = differential(spine.series, values["funding_f8_live"], values["funding_f8"])
     labels = {
         "funding_source": source,
         "funding_regime": worded(*((values["funding_regime_score"] == score, name) for name, score in REGIMES.items())),
         "predicted_source": worded(
-            (np.isfinite(values["funding_f8_live"]), "venue"),
+            (np.isfinite(live["live_rate"]), "venue"),
             (np.isfinite(values["predicted_funding_rate"]), "premium"),
         ),
         "funding_high_exchange": high,
@@ -124,23 +118,8 @@ def _carry(series: tuple[Identity, ...], settled: dict[str, Array]) -> dict[str,
     return {
         "funding_regime_score": np.select(conditions, [2.0, 1.0, -2.0, -1.0, 0.0], np.nan),
         "funding_carry_yield": carry,
-        "funding_carry_zscore": _cross_sectional(series, carry),
+        "funding_carry_zscore": cross_sectional_z(series, carry),
     }
-
-
-def _cross_sectional(series: tuple[Identity, ...], carry: Array) -> Array:
-    """Robust z among the venues of the symbol, else among the symbols of the venue."""
-    (of_venues, several), (of_symbols, _) = (_among_peers(series, carry, part) for part in (0, 1))
-    return np.where(several, of_venues, of_symbols)
-
-
-def _among_peers(series: tuple[Identity, ...], carry: Array, part: int) -> tuple[Array, Mask]:
-    """Robust z among the series that share ``part`` of their identity, and whether enough of them are known."""
-    z, several = np.full(carry.shape, np.nan), np.zeros(carry.shape, dtype=bool)
-    for rows in _alike(series, part):
-        several[rows] = np.isfinite(carry[rows]).sum(axis=0) >= LEAST_PEERS
-        z[rows] = np.where(several[rows], robust_z(carry[rows]), np.nan)
-    return z, several
 
 
 def _predicted(
@@ -158,31 +137,6 @@ def _predicted(
     }
 
 
-def _across(series: tuple[Identity, ...], live: Array, settled: Array) -> tuple[dict[str, Array], Words, Words]:
-    """Spread of f8 over the venues of each symbol, and where it is highest and lowest."""
-    rates = np.where(np.isfinite(live), live, settled)
-    spread, venues = np.full(rates.shape, np.nan), np.zeros(rates.shape)
-    high, low = (np.full(rates.shape, None, dtype=object) for _ in range(2))
-    for rows in _alike(series, 0):
-        exchanges = np.array([series[row][1] for row in rows], dtype=object)
-        known = np.isfinite(rates[rows])
-        count = known.sum(axis=0)
-        highest, lowest = (np.where(known, rates[rows], edge) for edge in (-np.inf, np.inf))
-        several = count >= 2
-        venues[rows] = count
-        with np.errstate(invalid="ignore"):
-            spread[rows] = np.where(several, highest.max(axis=0) - lowest.min(axis=0), np.nan)
-        high[rows] = np.where(several, exchanges[highest.argmax(axis=0)], None)
-        low[rows] = np.where(several, exchanges[lowest.argmin(axis=0)], None)
-    return {"funding_cross_exchange_spread": spread, "funding_venues": venues}, high, low
-
-
-def _alike(series: tuple[Identity, ...], part: int) -> Iterator[list[int]]:
-    """The places of series that share ``part`` of their identity: 0 the symbol, 1 the exchange."""
-    for value in sorted({identity[part] for identity in series}):
-        yield [row for row, identity in enumerate(series) if identity[part] == value]
-
-
 LAYER = Layer(
     FUNDING.table,
     _compute,
@@ -190,5 +144,5 @@ LAYER = Layer(
     _HISTORY + timedelta(minutes=1),
     "features",
     ("duckdb", "python"),
-    across=tuple(table.qualified for table in (FUNDING_1M, SETTLEMENTS, BARS_1M)),
+    across=tuple(table.qualified for table in (FUNDING_1M, SETTLEMENTS)),
 )
