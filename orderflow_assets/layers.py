@@ -11,6 +11,7 @@ from orderflow_assets.analytics import (
     moves,
     order_flow,
     regimes,
+    volatility,
 )
 from orderflow_assets.bars import activity, coarser, consolidated, daily_sizes, minutes, parents, quotes
 from orderflow_assets.features.arbitrage import basis as basis_arbitrage
@@ -47,6 +48,7 @@ LAYERS: tuple[Layer, ...] = (
     *activity.LAYERS,
     *moves.LAYERS,
     *regimes.LAYERS,
+    volatility.LAYER,
     book_minutes.LAYER,
     loadings.LAYER,
     marks.LAYER,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 import numpy.typing as npt
 
+from orderflow_assets.features.prices.randomness import hurst
 from orderflow_assets.timeseries.arrays import Array, bridged, require, vector
 from orderflow_assets.timeseries.unit_roots import adf, kpss
 
@@ -18,6 +20,8 @@ YEAR_S = 365 * 86_400.0
 _SIGNIFICANT = 0.05
 _ARCH_LAGS = 5
 _PORTMANTEAU_LAGS = 10
+_TEMPLATE, _TOLERANCE = 2, 0.2
+_PATTERN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,16 +265,32 @@ def arch_lm(returns: Array, lags: int = _ARCH_LAGS) -> float:
 
 
 def _complexity(increments: Array) -> dict[str, float]:
-    import antropy
-
     if not _moves(increments):
         return dict.fromkeys([feature.name for feature in FEATURES if feature.group == "complexity"], np.nan)
-    enough = len(increments) >= LEAST_FLUCTUATION
     return {
-        "sample_entropy": antropy.sample_entropy(increments, order=2, tolerance=0.2 * float(increments.std())),
-        "permutation_entropy": antropy.perm_entropy(increments, order=3, normalize=True),
-        "hurst_exponent": antropy.detrended_fluctuation(increments) if enough else np.nan,
+        "sample_entropy": sample_entropy(increments, _TEMPLATE, _TOLERANCE * float(increments.std())),
+        "permutation_entropy": permutation_entropy(increments, _PATTERN),
+        "hurst_exponent": hurst(increments, LEAST_FLUCTUATION)[0],
     }
+
+
+def sample_entropy(values: Array, length: int, tolerance: float) -> float:
+    """-ln of the chance that stretches alike for ``length`` values stay alike for one more; NaN where none are."""
+    from scipy.spatial import KDTree
+
+    count = len(values) - length
+    alike = []
+    for size in (length, length + 1):
+        tree = KDTree(np.lib.stride_tricks.sliding_window_view(values, size)[:count])
+        alike.append(int(tree.count_neighbors(tree, tolerance, p=np.inf)) - count)
+    return float(-np.log(alike[1] / alike[0])) if min(alike) > 0 else np.nan
+
+
+def permutation_entropy(values: Array, order: int) -> float:
+    """Entropy of the rank orders of ``order`` neighbours, over its largest value."""
+    ranks = np.lib.stride_tricks.sliding_window_view(values, order).argsort(axis=1, kind="stable")
+    seen = np.unique(ranks, axis=0, return_counts=True)[1] / len(ranks)
+    return float(-(seen * np.log(seen)).sum() / np.log(factorial(order)))
 
 
 def _differences(steps: Array) -> dict[str, float]:

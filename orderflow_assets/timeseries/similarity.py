@@ -85,50 +85,45 @@ def _traced(total: Array) -> Index:
 def find_similar(series: npt.ArrayLike, pattern: npt.ArrayLike, *, top: int = 5) -> list[Match]:
     """The ``top`` stretches of ``series`` most like ``pattern`` in shape, best first, half a pattern apart at least.
 
-    Both are z-normalised stretch by stretch (Mueen's MASS). A stretch with a missing value matches nothing.
+    Both are z-normalised stretch by stretch. A stretch with a missing value or without movement matches nothing.
     Raises ValueError for a pattern with missing values, without movement, under four values or longer than the series.
     """
-    import stumpy
-
     query, values = _complete(pattern, "pattern"), vector(series)
     require(values, len(query), "a search for the pattern")
     if np.ptp(query) == 0:
         raise ValueError("the pattern never moves: it has no shape to look for")
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}")
-    profile = np.asarray(stumpy.mass(query, values), dtype=np.float64)
+    likeness = correlations(values, query)
     apart = max(1, len(query) // 2)
     found: list[Match] = []
-    while len(found) < top and np.isfinite(profile).any():
-        start = int(np.nanargmin(profile))
-        distance = float(profile[start])
-        found.append(Match(start, distance, 1 - distance**2 / (2 * len(query))))
-        profile[max(0, start - apart + 1) : start + apart] = np.inf
+    while len(found) < top and np.isfinite(likeness).any():
+        start = int(np.nanargmax(likeness))
+        alike = float(likeness[start])
+        found.append(Match(start, float(np.sqrt(max(0.0, 2 * len(query) * (1 - alike)))), alike))
+        likeness[max(0, start - apart + 1) : start + apart] = np.nan
     return found
 
 
-def motifs(values: npt.ArrayLike, length: int, *, top: int = 3) -> list[tuple[Match, Match]]:
-    """The ``top`` pairs of stretches of ``length`` that are most alike, by the matrix profile (Yeh et al. 2016).
+def correlations(values: Array, query: Array) -> Array:
+    """Correlation of every stretch of ``values`` with ``query``, NaN where one is missing or stands still.
 
-    Raises ValueError under three lengths of values.
+    What Mueen's MASS computes, here without compiling anything first.
     """
-    import stumpy
+    from scipy.signal import fftconvolve
 
-    array = vector(values)
-    if length < LEAST:
-        raise ValueError(f"a motif has at least {LEAST} values, not {length}")
-    require(array, 3 * length, f"motifs of {length} values")
-    profile = stumpy.stump(array, length)
-    distance, nearest = profile[:, 0].astype(np.float64), profile[:, 1].astype(np.int64)
-    found: list[tuple[Match, Match]] = []
-    while len(found) < top and np.isfinite(distance).any():
-        start = int(np.nanargmin(distance))
-        apart = float(distance[start])
-        likeness = 1 - apart**2 / (2 * length)
-        pair = (start, int(nearest[start]))
-        found.append((Match(pair[0], apart, likeness), Match(pair[1], apart, likeness)))
-        for place in pair:
-            distance[max(0, place - length + 1) : place + length] = np.inf
+    length = len(query)
+    known = np.isfinite(values)
+    level = float(np.median(values[known]))
+    filled = np.where(known, values - level, 0.0)
+    shape = (query - query.mean()) / query.std()
+    products = fftconvolve(filled, shape[::-1], mode="valid")
+    stretches = np.lib.stride_tricks.sliding_window_view(filled, length)
+    sd = stretches.std(axis=1)
+    whole = np.lib.stride_tricks.sliding_window_view(known, length).all(axis=1)
+    usable = whole & (sd > 1e-9 * np.abs(stretches).max(axis=1))
+    found = np.full(len(products), np.nan)
+    found[usable] = np.clip(products[usable] / (length * sd[usable]), -1, 1)
     return found
 
 

@@ -37,10 +37,10 @@ def mann_kendall(
 ) -> TrendResult:
     """Mann-Kendall test and Sen slope (Mann 1945; Sen 1968).
 
-    ``original`` takes values for independent; ``hamed_rao`` allows for autocorrelation (Hamed & Rao 1998);
-    ``seasonal`` compares each of ``season`` places of the cycle with itself only (Hirsch et al. 1982), slope per
-    step. Missing values are left out, their places kept. Cost grows with the square of the length.
-    Raises ValueError under 10 or over 5,000 values.
+    ``original`` takes values for independent; ``hamed_rao`` allows for autocorrelation (Hamed & Rao 1998) up to lag
+    10 log10 n, as chance correlations at all lags can cancel the variance; ``seasonal`` compares each of ``season``
+    places of the cycle with itself only (Hirsch et al. 1982), slope per step. Missing values are left out, their places kept. Cost grows with the square of the length.
+    Raises ValueError under 10 or over 5,000 values, and where the correction of hamed_rao leaves no variance.
     """
     from scipy.stats import theilslopes
 
@@ -51,7 +51,10 @@ def mann_kendall(
     require(array, LEAST, "a trend test")
     if len(array) > MOST:
         raise ValueError(f"a trend test takes at most {MOST} values, here are {len(array)}: take a coarser step")
-    test = _tested(array, method, season, alpha)
+    with np.errstate(invalid="ignore"):
+        test = _tested(array, method, season, alpha)
+    if not np.isfinite(test.p):
+        raise ValueError(f"{method}: the autocorrelation allowed for leaves no variance; use method='original'")
     known = np.flatnonzero(np.isfinite(array))
     if method == "seasonal" and season:
         slope, low, high = _seasonal_slope(array, season, float(test.var_s), alpha)
@@ -83,7 +86,8 @@ def _tested(array: Array, method: str, season: int | None, alpha: float) -> Any:
     if method == "original":
         return pymannkendall.original_test(array, alpha=alpha)
     if method == "hamed_rao":
-        return pymannkendall.hamed_rao_modification_test(array, alpha=alpha)
+        lags = int(10 * np.log10(len(array)))
+        return pymannkendall.hamed_rao_modification_test(array, alpha=alpha, lag=lags)
     if season is None or season < 2 or len(array) < 2 * season:
         raise ValueError(f"the seasonal test needs season in steps and two cycles of it; season is {season}")
     return pymannkendall.seasonal_test(array, period=season, alpha=alpha)

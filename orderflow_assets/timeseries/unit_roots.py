@@ -28,7 +28,7 @@ def adf(values: npt.ArrayLike) -> UnitRootResult:
     """
     from statsmodels.tsa.stattools import adfuller
 
-    found = adfuller(_checked(values), autolag="AIC")
+    found = adfuller(_checked(values), autolag="AIC", result_object=False)
     return UnitRootResult(float(found[0]), float(found[1]), int(found[2]))
 
 

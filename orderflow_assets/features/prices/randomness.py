@@ -76,13 +76,13 @@ def _between(flags: np.ndarray, first: np.ndarray, beyond: np.ndarray) -> np.nda
     return np.maximum(0, counted[np.minimum(beyond, top)] - counted[np.minimum(first, top)])
 
 
-def hurst(returns: Array) -> tuple[float, float]:
+def hurst(returns: Array, least: int = LEAST_RETURNS) -> tuple[float, float]:
     """Scaling exponent of detrended fluctuation analysis of order 1 and its standard error (Peng et al. 1994).
 
-    ``returns`` may hold NaN, which is left out. NaN results under 720 returns, under 8 scales, or without movement.
+    ``returns`` may hold NaN, which is left out. NaN results under ``least`` returns or 8 scales, or without movement.
     """
     known = returns[np.isfinite(returns)]
-    if len(known) < LEAST_RETURNS:
+    if len(known) < least:
         return np.nan, np.nan
     profile = np.cumsum(known - known.mean())
     scales = np.unique(np.round(np.geomspace(SMALLEST_SCALE, len(known) // 4, _SCALES)).astype(int))
