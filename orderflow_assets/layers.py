@@ -19,6 +19,9 @@ from orderflow_assets.features.arbitrage import funding as funding_arbitrage
 from orderflow_assets.features.arbitrage import spreads
 from orderflow_assets.features.funding import layer as funding
 from orderflow_assets.features.funding import live, settlements
+from orderflow_assets.features.liquidations import clusters
+from orderflow_assets.features.liquidations import layer as liquidations
+from orderflow_assets.features.liquidations import minutes as liquidation_minutes
 from orderflow_assets.features.mark_prices import layer as mark_prices
 from orderflow_assets.features.mark_prices import marks
 from orderflow_assets.features.oi import depth as oi_depth
@@ -68,6 +71,9 @@ LAYERS: tuple[Layer, ...] = (
     oi_steps.LAYER,
     oi_depth.LAYER,
     oi.LAYER,
+    *clusters.LAYERS,
+    *liquidation_minutes.LAYERS,
+    liquidations.LAYER,
     mark_prices.LAYER,
     funding.LAYER,
     funding_arbitrage.LAYER,

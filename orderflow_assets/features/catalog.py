@@ -7,6 +7,7 @@ from typing import Any
 from orderflow_assets.features.arbitrage.declarations import BASIS_ARBITRAGE, FUNDING_ARBITRAGE
 from orderflow_assets.features.feature import Feature, Group
 from orderflow_assets.features.funding.declarations import FUNDING
+from orderflow_assets.features.liquidations.declarations import LIQUIDATIONS
 from orderflow_assets.features.mark_prices.declarations import MARK_PRICES
 from orderflow_assets.features.oi.declarations import OI
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
@@ -17,7 +18,18 @@ from orderflow_streaming.markets import UnknownNameError, suggestion
 
 GROUPS: dict[str, Group] = {
     group.name: group
-    for group in (PRICES, ORDERBOOK, TRADES, TICKER, FUNDING, MARK_PRICES, FUNDING_ARBITRAGE, BASIS_ARBITRAGE, OI)
+    for group in (
+        PRICES,
+        ORDERBOOK,
+        TRADES,
+        TICKER,
+        FUNDING,
+        MARK_PRICES,
+        FUNDING_ARBITRAGE,
+        BASIS_ARBITRAGE,
+        OI,
+        LIQUIDATIONS,
+    )
 }
 
 
