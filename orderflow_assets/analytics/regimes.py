@@ -230,7 +230,7 @@ def _rows(store: Store, step: str, start: datetime, end: datetime) -> pa.Table |
     }
     rows = moves.table(REGIMES, values, outputs)
     last_minute = pa.array(rows["bar_ts"].to_numpy() - np.timedelta64(1, "m"), pa.timestamp("us"))
-    return rows.append_column("step", pa.array([step] * len(rows))).append_column(LAST_MINUTE.name, last_minute)
+    return rows.append_column("step", pa.array([step] * len(rows), pa.string())).append_column(LAST_MINUTE.name, last_minute)
 
 
 def _named(probabilities: Array) -> npt.NDArray[Any]:

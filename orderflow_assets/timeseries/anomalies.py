@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from orderflow_assets.timeseries.arrays import Array, Index, Mask, bridged, one_of, require, robust_scale, vector
+from orderflow_assets.timeseries.arrays import (
+    MAD_TO_SD,
+    Array,
+    Index,
+    Mask,
+    bridged,
+    one_of,
+    require,
+    robust_scale,
+    vector,
+)
 from orderflow_assets.timeseries.control import cusum_walk, past_standardised
 
 THRESHOLDS: Mapping[str, float] = {
@@ -119,7 +129,7 @@ def _distance(dense: Array, method: str, window: int) -> Array:
     now = dense[window:]
     if method == "mad":
         centre = np.median(past, axis=1)
-        spread = 1.4826 * np.median(np.abs(past - centre[:, None]), axis=1)
+        spread = MAD_TO_SD * np.median(np.abs(past - centre[:, None]), axis=1)
         beyond = np.abs(now - centre)
     else:
         low, high = np.quantile(past, [0.25, 0.75], axis=1)

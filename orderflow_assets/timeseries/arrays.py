@@ -12,7 +12,7 @@ Index = npt.NDArray[np.int64]
 MISSING_MOST = 0.2
 """Share of missing values above which the rest cannot stand for the whole."""
 
-_MAD_TO_SD = 1.4826
+MAD_TO_SD = 1.4826
 
 
 def vector(values: npt.ArrayLike) -> Array:
@@ -53,7 +53,7 @@ def bridged(values: Array) -> tuple[Array, int]:
 def robust_scale(values: Array) -> tuple[float, float]:
     """Median and 1.4826 times the median absolute deviation; NaN is left out."""
     centre = float(np.nanmedian(values))
-    return centre, _MAD_TO_SD * float(np.nanmedian(np.abs(values - centre)))
+    return centre, MAD_TO_SD * float(np.nanmedian(np.abs(values - centre)))
 
 
 def one_of(value: str, allowed: tuple[str, ...], what: str) -> None:

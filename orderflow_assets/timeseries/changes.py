@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orderflow_assets.timeseries.arrays import Array, Index, one_of, require, robust_scale, vector
+from orderflow_assets.timeseries.arrays import MAD_TO_SD, Array, Index, one_of, require, robust_scale, vector
 from orderflow_assets.timeseries.control import cusum_walk, self_starting
 
 METHODS: tuple[str, ...] = ("pelt", "binseg", "kernel", "cusum", "both")
@@ -23,7 +23,7 @@ DEFAULT_MIN_SIZE = 10
 _CUSUM_LIMIT = 8.0
 _CUSUM_WARMUP = 20
 _CONFIRMATIONS = 3
-_DIFFERENCE_TO_SD = 1.4826 / np.sqrt(2)
+_DIFFERENCE_TO_SD = MAD_TO_SD / np.sqrt(2)
 _SMALLEST_VARIANCE = 1e-12
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orderflow_assets.timeseries.arrays import Array, Mask
+from orderflow_assets.timeseries.arrays import MAD_TO_SD, Array, Mask
 
 LABELS: Mapping[int, tuple[str, ...]] = {
     2: ("BEAR", "BULL"),
@@ -25,8 +25,8 @@ LABELS: Mapping[int, tuple[str, ...]] = {
 """Names of the states, ordered by the mean of the first column, then by its variance."""
 
 LEAST_PER_STATE = 60
-FARTHEST = 6.0
-"""Standard deviations at which values are cut off, so that no state is spent on one outlier."""
+FARTHEST = 10.0
+"""Scales at which values are cut off, so that no state is spent on one outlier."""
 
 _SCREENING, _ITERATIONS = 10, 100
 _TOLERANCE = 0.02
@@ -40,9 +40,10 @@ _SEEDS = (0, 1)
 class RegimeModel:
     """A fitted model of k states and d columns: ``start`` (k,), ``transition`` (k, k), rows from, columns to.
 
-    ``mean`` (k, d) and ``covariance`` (k, d, d) are of the columns less ``centre`` over ``scale`` (d,), cut at
-    +-6. ``mean_t`` (k,) is how many standard errors each state's mean of the first column lies from the overall one:
-    labels of states with small values say little about direction. ``n`` rows were learned from.
+    ``mean`` (k, d) and ``covariance`` (k, d, d) are of the columns less ``centre``, their median, over ``scale`` (d,),
+    their 1.4826 MAD (the sd where more than half of the values are equal), cut at +-10. ``mean_t`` (k,) is how many
+    standard errors each state's mean of the first column lies from the overall one: labels of states with small
+    values say little about direction. ``n`` rows were learned from.
     """
 
     start: Array
@@ -115,7 +116,9 @@ def fit(values: npt.ArrayLike, *, states: int = 3) -> RegimeModel:
             "a longer window or fewer states"
         )
     known = rows[complete]
-    centre, scale = known.mean(axis=0), known.std(axis=0, ddof=1)
+    centre = np.median(known, axis=0)
+    spread = MAD_TO_SD * np.median(np.abs(known - centre), axis=0)
+    scale = np.where(spread > 0, spread, known.std(axis=0, ddof=1))
     if (scale <= 1e-12 * np.abs(centre)).any():
         raise ValueError("a column never moves: there are no regimes to tell apart")
     z = _standardised(known, centre, scale)

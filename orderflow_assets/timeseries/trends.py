@@ -39,7 +39,8 @@ def mann_kendall(
 
     ``original`` takes values for independent; ``hamed_rao`` allows for autocorrelation (Hamed & Rao 1998) up to lag
     10 log10 n, as chance correlations at all lags can cancel the variance; ``seasonal`` compares each of ``season``
-    places of the cycle with itself only (Hirsch et al. 1982), slope per step. Missing values are left out, their places kept. Cost grows with the square of the length.
+    places of the cycle with itself only (Hirsch et al. 1982), slope per step. Missing values are left out, their
+    places kept. Cost grows with the square of the length.
     Raises ValueError under 10 or over 5,000 values, and where the correction of hamed_rao leaves no variance.
     """
     from scipy.stats import theilslopes
