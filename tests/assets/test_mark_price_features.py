@@ -125,12 +125,12 @@ def _due(series: Series, close: datetime) -> datetime:
 
 
 def _ticks() -> Iterator[dict[str, Any]]:
-    """Marks each second; 100 bps dear for twelve seconds, and again, later, for nine."""
+    """Marks each second; 100 bps dear for twelve seconds, for nine, and for ten over the end of a minute."""
     for second in range(-120, 75 * 60 + 1):
         when = START + timedelta(seconds=second)
         far = any(
             begin <= (when - DISLOCATED).total_seconds() < begin + length
-            for begin, length in ((0, 12), (600, 9), (1175, 12))
+            for begin, length in ((0, 12), (600, 9), (1172, 10))
         )
         mark = 101.0 if far else 100.04
         yield named(BUSY, id=second + 121, timestamp=when, received_at=when, mark_price=mark, index_price=100.0)
@@ -286,7 +286,7 @@ def test_the_pull_is_a_regression_and_the_test_that_of_statsmodels(series: Serie
 
 
 def test_a_dislocation_lasts_ten_seconds(computed: Store) -> None:
-    """The first stretch lies in one bar, the second is too short, the third began five seconds before its bar ended."""
+    """The first stretch lies in one bar, the second is too short, the third ended a second into its bar."""
     flags = column(computed, BUSY, "dislocation_detected")
     assert [bar for bar, flag in enumerate(flags) if flag] == [40, 60]
     assert None not in flags
@@ -357,3 +357,8 @@ def test_the_regime_is_the_one_of_a_state_machine(means: list[float]) -> None:
         label = "contango" if mean > 5 else "backwardation" if mean < -5 else "neutral" if abs(mean) < 3 else label
         labels.append(label)
     assert premium.regimes(np.array([means]), len(means))[0].tolist() == labels
+
+
+def test_a_label_is_remembered_for_a_day() -> None:
+    labels = premium.regimes(np.array([[6.0] + [4.0] * DAY]), DAY + 1)[0].tolist()
+    assert labels == ["contango"] * DAY + ["neutral"]
