@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 
 from orderflow_assets.analytics.alpha_declarations import ALPHA, BANDS, LEAST_KNOWN, PRESSURE_WEIGHTS, SQUEEZE_WEIGHTS
 from orderflow_assets.analytics.cross_declarations import CROSS_EXCHANGE
 from orderflow_assets.analytics.inputs import WEEK, features, signed_rank, week_before
 from orderflow_assets.analytics.leverage_declarations import LEVERAGE
 from orderflow_assets.analytics.order_flow_declarations import ORDER_FLOW
-from orderflow_assets.analytics.symbols import Venues, labels, minutes_between, rows
+from orderflow_assets.analytics.symbols import Venues, minutes_between, rows
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, current, percent_rank, rolling_sum
+from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
 from orderflow_streaming.store import Store, Window
 
@@ -134,19 +134,16 @@ def _agreement(parts: list[Array], score: Array) -> Array:
         return np.where(np.isfinite(score), its_way / known, np.nan)
 
 
-def bias(score: Array) -> npt.NDArray[np.object_]:
+def bias(score: Array) -> Words:
     """The words for scores in [-100, 100], None where unknown."""
-    with np.errstate(invalid="ignore"):
-        choices = [
-            (sign * score >= edge, f"{word}_{side}")
-            for edge, word in BANDS
-            for sign, side in ((1, "buy"), (-1, "sell"))
-        ]
-    return labels(choices, "neutral", np.isfinite(score))
+    sided = (
+        (sign * score >= edge, f"{word}_{side}") for edge, word in BANDS for sign, side in ((1, "buy"), (-1, "sell"))
+    )
+    return worded(*sided, (np.isfinite(score), "neutral"))
 
 
-def _sides(sign: Array, up: str, down: str) -> npt.NDArray[np.object_]:
-    return labels(((sign > 0, up), (sign < 0, down)), "none", np.isfinite(sign))
+def _sides(sign: Array, up: str, down: str) -> Words:
+    return worded((sign > 0, up), (sign < 0, down), (sign == 0, "none"))
 
 
 LAYER = Layer(

@@ -19,24 +19,14 @@ QUARTERS = WEEK // QUARTER
 RANKED = "percent rank among the quarter hours of the 7 days before"
 
 
-def tables(wanted: Mapping[str, Sequence[str]]) -> tuple[Table, ...]:
-    """The tables of the declared groups in ``wanted``."""
-    return tuple(GROUPS[group].table for group in wanted if group in GROUPS)
-
-
 def features(
     store: Store, wanted: Mapping[str, Sequence[str]], series: Sequence[Identity], first: datetime, last: datetime
 ) -> dict[str, Array]:
     """``group.feature`` of ``series`` on the minutes that close from ``first`` to ``last``."""
-    minutes = round((last - first) / MINUTE) + 1
     found: dict[str, Array] = {}
     for group, names in wanted.items():
-        known = [name for name in names if group in GROUPS and name in GROUPS[group].table.names]
-        grid = Grid.read(store, GROUPS[group].table, known, first, last, MINUTE, series) if known else None
-        found |= {
-            f"{group}.{name}": grid[name] if grid and name in known else np.full((len(series), minutes), np.nan)
-            for name in names
-        }
+        grid = Grid.read(store, GROUPS[group].table, names, first, last, MINUTE, series)
+        found |= {f"{group}.{name}": grid[name] for name in names}
     return found
 
 

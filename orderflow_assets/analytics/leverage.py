@@ -6,12 +6,14 @@ from datetime import datetime
 
 import numpy as np
 
-from orderflow_assets.analytics.inputs import features, tables
+from orderflow_assets.analytics.inputs import features
 from orderflow_assets.analytics.leverage_declarations import CONTANGO_BPS, LEVERAGE
-from orderflow_assets.analytics.symbols import Venues, imbalance, labels, minutes_between, ratio, rows
+from orderflow_assets.analytics.symbols import Venues, imbalance, minutes_between, ratio, rows
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import HOUR, MINUTE, closed_window, hours
+from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, current, enough, rolling_sum, windows
+from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
 from orderflow_streaming.store import Store, Window
 
@@ -46,7 +48,7 @@ _DECLARED = LEVERAGE.table
 
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
-    store.ensure(BARS_1M, *tables(_READ), _DECLARED)
+    store.ensure(BARS_1M, *(GROUPS[group].table for group in _READ), _DECLARED)
     return sum(_hour(store, *window) for window in hours(*closed_window(start, end)))
 
 
@@ -68,9 +70,15 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     )
     numbers = [values[feature.name] for feature in LEVERAGE.features if feature.dtype == "float"]
     known = np.mean([np.isfinite(array) for array in numbers], axis=0)
-    values |= {"basis_regime": _regime(values.pop("basis_1h")), "confidence": known}
+    regime = _regime(values.pop("basis_1h"))
     present = venues.count(bars.present)
-    data = rows(_DECLARED, venues.symbols, start, present > 0, values | {"n_obs": present})
+    data = rows(
+        _DECLARED,
+        venues.symbols,
+        start,
+        present > 0,
+        values | {"basis_regime": regime, "confidence": known, "n_obs": present},
+    )
     return store.write(_DECLARED, data, Window(start, end))
 
 
@@ -116,19 +124,16 @@ def _basis(venues: Venues, read: dict[str, Array], outputs: int) -> dict[str, Ar
     }
 
 
-def _regime(basis: Array) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return labels(
-            ((basis > CONTANGO_BPS, "contango"), (basis < -CONTANGO_BPS, "backwardation")),
-            "neutral",
-            np.isfinite(basis),
-        )
+def _regime(basis: Array) -> Words:
+    return worded(
+        (basis > CONTANGO_BPS, "contango"), (basis < -CONTANGO_BPS, "backwardation"), (np.isfinite(basis), "neutral")
+    )
 
 
 LAYER = Layer(
     _DECLARED,
     _compute,
-    (BARS_1M.qualified, *(table.qualified for table in tables(_READ))),
+    (BARS_1M.qualified, *(GROUPS[group].table.qualified for group in _READ)),
     HOUR,
     "analytics",
     ("duckdb", "python"),

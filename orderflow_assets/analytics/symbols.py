@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -116,15 +116,6 @@ def _cells(picked: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(picked, kind)
     cells = pa.array(picked, mask=np.isnan(picked))
     return cells if pa.types.is_floating(kind) else pc.round(cells).cast(pa.int64()).cast(kind)
-
-
-def labels(choices: Sequence[tuple[Mask, str]], otherwise: str, known: Mask) -> npt.NDArray[np.object_]:
-    """The word of the first true condition, ``otherwise`` where none is, None where it is not ``known``."""
-    word = np.full(known.shape, otherwise, dtype=object)
-    for condition, label in reversed(choices):
-        word[condition] = label
-    word[~known] = None
-    return word
 
 
 def minutes_between(start: datetime, end: datetime) -> int:
