@@ -5,6 +5,7 @@ from __future__ import annotations
 from orderflow_assets.analytics import (
     alpha,
     cross_exchange,
+    event_risk,
     information_share,
     lead_lag,
     leverage,
@@ -79,6 +80,7 @@ LAYERS: tuple[Layer, ...] = (
     funding_arbitrage.LAYER,
     basis_arbitrage.LAYER,
     ticker.LAYER,
+    *event_risk.LAYERS,
     fills.LAYER,
     regime_models.LAYER,
     signals.LAYER,

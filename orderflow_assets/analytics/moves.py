@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
+import pyarrow as pa
+
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, HOUR, MINUTE, SERIES
@@ -19,6 +22,12 @@ LEAST_SHARE = 0.75
 """Share of the minutes of a bar whose return must be known for its variance to be."""
 
 LAST_MINUTE = Column("last_minute", "TIMESTAMP", "opening edge of the minute that closed the bar", "UTC", False)
+
+
+def with_last_minute(rows: pa.Table) -> pa.Table:
+    """``rows`` with the column that says in which minute each was closed."""
+    closing = rows["bar_ts"].to_numpy() - np.timedelta64(1, "m")
+    return rows.append_column(LAST_MINUTE.name, pa.array(closing, pa.timestamp("us")))
 
 
 def _table(step: str) -> Table:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orderflow_assets.analytics.moves import LAST_MINUTE, STEPS, TABLES
+from orderflow_assets.analytics.moves import LAST_MINUTE, STEPS, TABLES, with_last_minute
 from orderflow_assets.bars.series import BAR_COLUMNS, DAY, HOUR, MINUTE, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, Grid, Identity
 from orderflow_assets.layer import Layer
@@ -229,8 +229,7 @@ def _rows(store: Store, step: str, start: datetime, end: datetime) -> pa.Table |
         "expected_remaining_h": np.where(np.isfinite(remaining), remaining, np.nan),
     }
     rows = moves.table(REGIMES, values, outputs)
-    last_minute = pa.array(rows["bar_ts"].to_numpy() - np.timedelta64(1, "m"), pa.timestamp("us"))
-    return rows.append_column("step", pa.array([step] * len(rows), pa.string())).append_column(LAST_MINUTE.name, last_minute)
+    return with_last_minute(rows.append_column(_STEP.name, pa.array([step] * len(rows), pa.string())))
 
 
 def _named(probabilities: Array) -> npt.NDArray[Any]:

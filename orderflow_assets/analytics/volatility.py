@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from orderflow_assets.analytics.moves import LAST_MINUTE, TABLES
+from orderflow_assets.analytics.moves import LAST_MINUTE, TABLES, with_last_minute
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid, before, current, percent_rank, windows
 from orderflow_assets.layer import Layer
@@ -112,8 +111,7 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
         "expected_change": change,
     }
     rows = moves.table(VOLATILITY_STATES, values, 1)
-    last = pa.array([end - MINUTE] * len(rows), pa.timestamp("us"))
-    return store.write(VOLATILITY_STATES, rows.append_column(LAST_MINUTE.name, last), Window(start, end))
+    return store.write(VOLATILITY_STATES, with_last_minute(rows), Window(start, end))
 
 
 def named(rank: Array) -> npt.NDArray[Any]:
