@@ -39,7 +39,15 @@ from orderflow_assets.features.ticker import layer as ticker
 from orderflow_assets.features.trades import buckets, costs, executions
 from orderflow_assets.features.trades import layer as trades
 from orderflow_assets.layer import Layer
-from orderflow_assets.signals import aggregate_layer, fills, regime_models
+from orderflow_assets.signals import (
+    aggregate_layer,
+    calibration,
+    fills,
+    forward,
+    labels,
+    probabilities,
+    regime_models,
+)
 from orderflow_assets.signals import layer as signals
 
 LAYERS: tuple[Layer, ...] = (
@@ -85,6 +93,10 @@ LAYERS: tuple[Layer, ...] = (
     regime_models.LAYER,
     signals.LAYER,
     aggregate_layer.LAYER,
+    forward.LAYER,
+    labels.LAYER,
+    calibration.LAYER,
+    probabilities.LAYER,
     cross_exchange.LAYER,
     order_flow.LAYER,
     leverage.LAYER,

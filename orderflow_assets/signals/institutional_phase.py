@@ -120,7 +120,7 @@ INSTITUTIONAL_PHASE = Signal(
             lambda inputs: evidence(inputs.now)["value_area"],
         ),
     ),
-    event=Event(240, "the mid moves in the direction of the phase over the next 4 h"),
+    event=Event(240, "the mid moves in the direction of the phase over the next 4 h", directed=True),
     fields=(
         Field(
             "phase",

@@ -84,7 +84,9 @@ MEAN_REVERSION_SIGNAL = Signal(
         _scaled("mark_prices.basis_zscore"),
         _scaled("trades.cvd_price_divergence", -1),
     ),
-    event=Event(60, "the next hour moves the mid against the stretch: up from OVERSOLD, down from OVERBOUGHT"),
+    event=Event(
+        60, "the next hour moves the mid against the stretch: up from OVERSOLD, down from OVERBOUGHT", directed=True
+    ),
     fields=(
         Field(
             "signal",

@@ -65,7 +65,7 @@ MOMENTUM_QUALITY = Signal(
             lambda inputs: clip(0.5 + (inputs.now["prices.variance_ratio"] - 1) / 2, 0, 1),
         ),
     ),
-    event=Event(60, "the next hour moves on in the direction of the last"),
+    event=Event(60, "the next hour moves on in the direction of the last", directed=True),
     fields=(
         Field(
             "direction",

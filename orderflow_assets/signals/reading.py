@@ -38,8 +38,7 @@ def needed(signals: Iterable[Signal]) -> dict[Past, dict[str, tuple[str, ...]]]:
     features: dict[str, Past] = {}
     for item in signals:
         for name, past in item.inputs.items():
-            if _declared(name):
-                features[name] = features.get(name, NOW) | past
+            features[name] = features.get(name, NOW) | past
     columns: dict[Past, dict[str, tuple[str, ...]]] = {}
     for past in (NOW, DAY, WEEK, MONTH):
         wanted = [name.partition(".")[::2] for name, reach in features.items() if past in reach]
@@ -57,11 +56,6 @@ def reach(signals: Iterable[Signal]) -> dict[str, timedelta]:
         SOURCES[source].qualified: max(_BACK[past] for past, wanted in columns.items() if source in wanted) + HOUR
         for source in columns[NOW]
     }
-
-
-def _declared(feature: str) -> bool:
-    source, _, name = feature.partition(".")
-    return source in SOURCES and name in SOURCES[source].names
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +76,6 @@ def read_inputs(store: Store, signals: Iterable[Signal], start: datetime, end: d
     }
     series = tuple(sorted({identity for grid in grids[NOW].values() for identity in grid.series}))
     views = {past: _view(found, series, _length(past, start, end)) for past, found in grids.items()}
-    for past, view in views.items():
-        for item in signals:
-            view.values.update({n: view.filled() for n, p in item.inputs.items() if past in p and not _declared(n)})  # type: ignore[attr-defined]
     inputs = Inputs(
         series,
         outputs,

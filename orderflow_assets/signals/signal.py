@@ -61,12 +61,14 @@ class Field:
 class Event:
     """What must follow for a signal to have been right, known ``minutes`` after the bar.
 
-    ``probability`` names the calibrated chance of it, where one is estimated.
+    ``probability`` names the calibrated chance of it, where one is estimated; ``directed`` says that it is about the
+    side the signal takes, not about how high its value is.
     """
 
     minutes: int
     definition: str
     probability: str = ""
+    directed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ SMART_MONEY_FLOW = Signal(
         ),
         Component("positioning", 0.15, "position_intent_score", lambda inputs: inputs.now["oi.position_intent_score"]),
     ),
-    event=Event(60, "the mid moves in the direction of the flow over the next hour"),
+    event=Event(60, "the mid moves in the direction of the flow over the next hour", directed=True),
     required=(("whales", "aggression"),),
     fields=(
         Field("direction", "direction", "BUYING above 0.2, SELLING below -0.2", ("BUYING", "SELLING", "NEUTRAL")),

@@ -32,8 +32,8 @@ UPPER_SHARE = 0.2
 MEASURES = {
     "information_coefficient": "rank correlation, within series, of the score with what follows over the horizon: of "
     "the signed score with the return where the signal has a direction, else of the value with the return's size",
-    "hit_rate": "share of outcomes where the signal's event came, while it spoke: it voted up or down, or its value "
-    "lay in the upper fifth; unweighted: while the plain mean did",
+    "hit_rate": "share of outcomes where the signal's event came, while it spoke: it voted up or down, where the "
+    "event is about that, else its value lay in the upper fifth; unweighted: while the plain mean did",
     "base_rate": "share of all its outcomes where the event came",
     "turnover": "absolute change of the score from quarter to quarter of an hour, summed per day, mean over series",
 }
@@ -128,14 +128,11 @@ def spoken_of(name: str, rows: pa.Table) -> Spoken:
     signed = ROLES[name].scale == "signed"
     directed = signed or not SIGNALS[name].vote.startswith("none")
     value, vote, plain = column["value"], column["vote"], column["unweighted"]
-    if signed:
-        score, other, speaks = value, plain, np.nan_to_num(vote) != 0
-        plain_speaks = speaks
-    elif directed:
-        score, other = np.nan_to_num(vote) * value, np.nan_to_num(vote) * plain
+    heading = np.nan_to_num(vote) if directed and not signed else np.ones(len(value))
+    score, other = heading * value, heading * plain
+    if SIGNALS[name].event.directed:
         speaks = plain_speaks = np.nan_to_num(vote) != 0
     else:
-        score, other = value, plain
         speaks, plain_speaks = _upper(value), _upper(plain)
     returns = {horizon: column[f"r{horizon}"] for horizon in HORIZONS}
     return Spoken(
