@@ -56,7 +56,7 @@ def told_ratio(venue: Venue, at: int) -> float | None:
     if not known:
         return None
     latest = max(known, key=lambda row: (max(row[0], row[1] - 2 * SECOND), row[0]))
-    return latest[2] if at - latest[0] <= 900 * SECOND else None
+    return latest[2] if at - latest[0] <= 1200 * SECOND else None
 
 
 class Reference:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.features.oi import depth, layer, liquidation_map, minutes, steps
+from orderflow_assets.features.oi import baselines, depth, layer, liquidation_map, minutes, steps
 from orderflow_assets.features.oi.assumptions import LEVERAGE, MAINTENANCE_RATE
 from orderflow_assets.features.oi.declarations import OI
 from orderflow_assets.features.oi.liquidation_map import Steps
+from orderflow_assets.live import live
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.store import Store, Window, connect
 from orderflow_streaming.tables import Table
@@ -100,14 +102,19 @@ def _write(store: Store, table: Table, venue: Venue, columns: dict[str, Sequence
         "symbol": [venue.symbol] * count,
         "exchange": [venue.exchange] * count,
         "market_type": ["futures"] * count,
-        "received_at": columns.get("timestamp"),
+        "received_at": columns.get("timestamp", [None] * count),
     } | columns
-    arrays = [pa.array(data.get(column.name) or [None] * count, column.type) for column in table.arrow_schema]
+    arrays = [pa.array(data.get(column.name, [None] * count), column.type) for column in table.arrow_schema]
     store.write(table, pa.Table.from_arrays(arrays, schema=table.arrow_schema))
 
 
 def _load(store: Store, venue: Venue) -> None:
     _bars(store, venue, "futures")
+    quotes = {"timestamp": [edge - 30 * SECOND for edge in venue.bars]}
+    quotes |= {
+        name: [price] * len(venue.bars) for name, price in (("bid_price", 49), ("ask_price", 51), ("mid_price", 50))
+    }
+    _write(store, STREAMS["prices"].table, venue, quotes)
     for name, column, records in (
         ("open_interest", "open_interest", venue.oi),
         ("mark_prices", "mark_price", venue.marks),
@@ -244,6 +251,48 @@ def test_no_bar_looks_ahead(minutes_on: int, raw: Path, computed: Store, tmp_pat
             assert not differences(stored(computed, each.table, until), stored(store, each.table), 1e-9)
 
 
+def test_live_rows_are_the_stored_ones(computed: Store) -> None:
+    end = JUDGED + timedelta(minutes=47)
+    within = f"symbol = 'AAAUSDT' AND bar_ts > TIMESTAMP '{end - timedelta(minutes=7)}' AND bar_ts <= TIMESTAMP '{end}'"
+    rows = live(computed, OI.table.qualified, "AAAUSDT", 7, end).to_pylist()
+    found = {tuple(row[name] for name in OI.table.key): row for row in rows}
+    assert len(found) == 21
+    assert not differences(stored(computed, OI.table, within), found, 1e-9)
+
+
+def test_baselines_hold_thirty_and_seven_days(tmp_path: Path) -> None:
+    count, outputs = 31 * 288, 12
+    rng = np.random.default_rng(8)
+    venue = Venue("AAAUSDT", "binance", [us(JUDGED) + (k + 1) * MINUTE for k in range(-240, outputs)])
+    edges = [us(JUDGED) + FIVE * k for k in range(-count, 3)]
+    oi, mark, volume, ratio = (np.exp(rng.normal(0, 1e-3, len(edges)).cumsum()) for _ in range(4))
+    with connect(tmp_path, scope="write") as store:
+        store.ensure(*(each.table for each in OI_LAYERS))
+        told = {"oi": oi, "mark": mark, "volume_24h_quote": volume, "long_short_ratio": ratio}
+        _write(store, steps.OI_5M, venue, {"timestamp": edges, "mark_low": mark, "mark_high": mark} | told)
+        minute = {name: np.interp(venue.bars, edges, values) for name, values in told.items()}
+        opened = {"open_time": [edge - MINUTE for edge in venue.bars], "bar_ts": venue.bars}
+        _write(store, minutes.OI_1M, venue, opened | minute | {"samples": [4] * len(venue.bars)})
+        layer.LAYER.compute(store, JUDGED, JUDGED + timedelta(minutes=outputs))
+        rows = stored(store, OI.table)
+    for number in (0, 3, 4, 5, 11):
+        edge = us(JUDGED) + (number + 1) * MINUTE
+        row, bar = rows[("AAAUSDT", "binance", "futures", at(edge))], venue.bars.index(edge)
+        seen = np.array(edges) < edge
+        month = {name: np.log(values[seen][-8640:]) for name, values in told.items()}
+        now = {name: math.log(values[bar]) for name, values in minute.items()}
+        quarter = {name: now[name] - math.log(minute[name][bar - 15]) for name in ("oi", "mark")}
+        usual = {name: month[name][-2016:] - month[name][-2019:-3] for name in ("oi", "mark")}
+        turnover = [part["oi"] + part["mark"] - part["volume_24h_quote"] for part in (now, month)]
+        product = [(quarter[name] - usual[name].mean()) / usual[name].std(ddof=1) for name in ("oi", "mark")]
+        rank = stats.percentileofscore(month["long_short_ratio"], now["long_short_ratio"], "mean") / 100
+        assert row["oi_zscore"] == pytest.approx((now["oi"] - month["oi"].mean()) / month["oi"].std(ddof=1))
+        assert row["leverage_zscore"] == pytest.approx((turnover[0] - turnover[1].mean()) / turnover[1].std(ddof=1))
+        assert row["oi_price_delta_product"] == pytest.approx(product[0] * product[1])
+        assert row["position_crowding_score"] == pytest.approx(2 * abs(rank - 0.5))
+        assert row["crowded_side"] == np.sign(now["long_short_ratio"] - np.median(month["long_short_ratio"]))
+
+
 def _constant(count: int, oi: float = 100.0, mark: float = 100.0) -> Steps:
     return Steps(*(np.full(count, value) for value in (oi, mark, mark, mark)))
 
@@ -307,3 +356,41 @@ def test_a_short_history_has_no_map() -> None:
 def test_the_shares_of_leverage_add_up() -> None:
     assert sum(share for _, share in LEVERAGE) == pytest.approx(1)
     assert all(1 / leverage > MAINTENANCE_RATE for leverage, _ in LEVERAGE)
+
+
+@pytest.mark.parametrize("end", [25, 150, 260])
+def test_a_baseline_is_the_steps_up_to_its_end_and_no_more(end: int) -> None:
+    rng = np.random.default_rng(end)
+    values = rng.normal(2.0, 0.5, (3, 300))
+    values[0, rng.random(300) < 0.4] = np.nan
+    values[2] = 7.0
+    now, of, length = rng.normal(2.0, 0.5, (3, 4)), np.zeros(4, dtype=np.int64), 144
+    z, rank, middle = (
+        baselines.zscore(now, values, [end], of, length),
+        baselines.rank(now, values, [end], of, length),
+        baselines.median(values, [end], of, length),
+    )
+    for row in range(3):
+        window = values[row, max(0, end + 1 - length) : end + 1]
+        window = window[np.isfinite(window)]
+        if len(window) < 60:
+            assert np.isnan([z[row], rank[row], middle[row]]).all()
+            continue
+        assert middle[row] == pytest.approx(np.median(window))
+        assert rank[row] == pytest.approx([stats.percentileofscore(window, value, "mean") / 100 for value in now[row]])
+        if row == 2:
+            assert np.isnan(z[row]).all(), "constant steps have no sigma"
+        else:
+            assert z[row] == pytest.approx((now[row] - window.mean()) / window.std(ddof=1))
+
+
+def test_every_column_says_what_it_is_made_of() -> None:
+    known = {stream.table.qualified: stream.table for stream in STREAMS.values()}
+    known |= {each.table.qualified: each.table for each in OI_LAYERS}
+    for each in OI_LAYERS:
+        own = set(each.table.names) - {"symbol", "exchange", "market_type", "open_time", "bar_ts", "timestamp"}
+        assert set(each.lineage) == own
+        for source in {name for sources in each.lineage.values() for name in sources}:
+            qualified, _, column = source.rpartition(".")
+            assert qualified in each.inputs
+            assert column in known[qualified].names

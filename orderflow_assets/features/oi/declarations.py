@@ -107,7 +107,7 @@ FEATURES: tuple[Feature, ...] = (
         "ratio",
         _VENUE,
         _CLOSE,
-        f"Long over short {RATIO_KIND} as the venue published it last, 15 min old at most; 1 is even, NULL where it "
+        f"Long over short {RATIO_KIND} as the venue published it last, 20 min old at most; 1 is even, NULL where it "
         "publishes none.",
         "venue statistic",
         POSITIVE,

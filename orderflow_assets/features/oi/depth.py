@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, HOUR, MINUTE, SERIES, SERIES_NAMES, STALE
+from orderflow_assets.features.oi import lineage
 from orderflow_assets.features.oi.minutes import OI_1M
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.tables import Column, Table
@@ -89,4 +93,8 @@ FROM moved LEFT JOIN book USING ({SERIES}, open_time)
 WHERE open_time >= $start::TIMESTAMP
 """
 
-LAYER = selected(DEPTH_1M, _SQL, (OI_1M, STREAMS["orderbooks"].table), HOUR + MINUTE)
+LAYER = replace(
+    selected(DEPTH_1M, _SQL, (OI_1M, STREAMS["orderbooks"].table), HOUR + MINUTE),
+    lineage=lineage.DEPTH,
+    backs={"main.orderbooks": timedelta(0)},
+)

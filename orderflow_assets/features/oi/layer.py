@@ -15,6 +15,7 @@ from orderflow_assets.features.oi import baselines, liquidation_map
 from orderflow_assets.features.oi.assumptions import LEAST_COVERED, LONG_SHARE, MAINTENANCE_RATE
 from orderflow_assets.features.oi.declarations import INTENTS, OI
 from orderflow_assets.features.oi.depth import DEPTH_1M
+from orderflow_assets.features.oi.lineage import FEATURES
 from orderflow_assets.features.oi.minutes import OI_1M, RATIO_KIND
 from orderflow_assets.features.oi.steps import AT_EDGE, OI_5M, STEP
 from orderflow_assets.layer import Layer
@@ -259,4 +260,6 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={OI_1M.qualified: _MINUTES_BACK, DEPTH_1M.qualified: timedelta(0)},
+    lineage=FEATURES,
 )

@@ -7,11 +7,13 @@ steps. Where a venue pushes changes only, silence is no absence, and a sample st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import ARRIVAL, BAR_COLUMNS, BAR_KEY, SERIES, SERIES_NAMES
+from orderflow_assets.features.oi import lineage
 from orderflow_streaming.exchanges import exchange
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.schema import STREAMS
@@ -20,8 +22,12 @@ from orderflow_streaming.tables import Column, Table
 OI_STANDS = timedelta(minutes=10)
 MARK_STANDS = timedelta(seconds=60)
 TICKER_STANDS = timedelta(minutes=5)
-POSITIONING_STANDS = timedelta(minutes=15)
-"""A statistic of 5 min that is asked for every 5 min is 10 min old when the next one comes."""
+POSITIONING_STANDS = timedelta(minutes=20)
+"""A statistic of 5 min that is named after its beginning and asked for every 5 min is 15 min old when the next one
+comes; the rest is what a late answer may take."""
+
+_OI_SEEN = OI_STANDS + OI_STANDS / 2
+"""A sample and, where it matters, the one before it."""
 
 RATIO_KIND = "accounts"
 """The kind of long/short ratio the features read: every venue that tells any tells this one."""
@@ -45,7 +51,7 @@ OI_1M = Table(
         Column(
             "long_short_ratio",
             "DOUBLE",
-            f"long over short {RATIO_KIND} as the venue last told by 2 s after bar_ts, 15 min old at most",
+            f"long over short {RATIO_KIND} as the venue last told by 2 s after bar_ts, 20 min old at most",
             "ratio",
         ),
     ),
@@ -98,7 +104,7 @@ WITH bar AS (
            CASE WHEN gap_us >= asked_us THEN 2 * gap_us WHEN gap_us < asked_us THEN 2 * asked_us END AS twice_us,
            to_microseconds(least(twice_us, {_us(OI_STANDS)})) AS stands
     FROM main.open_interest
-    WHERE {_span(OI_STANDS + OI_STANDS / 2)}
+    WHERE {_span(_OI_SEEN)}
 ), mark AS (
     SELECT {SERIES}, timestamp, mark_price FROM main.mark_prices WHERE {_span(MARK_STANDS)}
 ), ticker AS (
@@ -135,9 +141,15 @@ LEFT JOIN sampled ON {" AND ".join(f"b.{name} = sampled.{name}" for name in (*SE
 LEFT JOIN marked ON {" AND ".join(f"b.{name} = marked.{name}" for name in (*SERIES_NAMES, "open_time"))}
 """
 
-LAYER = selected(
-    OI_1M,
-    _SQL,
-    (BARS_1M, *(STREAMS[name].table for name in ("open_interest", "mark_prices", "ticker_24h", "positioning"))),
-    OI_STANDS + OI_STANDS / 2,
+_STREAMS = ("open_interest", "mark_prices", "ticker_24h", "positioning")
+
+LAYER = replace(
+    selected(OI_1M, _SQL, (BARS_1M, *(STREAMS[name].table for name in _STREAMS)), POSITIONING_STANDS),
+    lineage=lineage.MINUTES,
+    backs={
+        BARS_1M.qualified: timedelta(0),
+        "main.open_interest": _OI_SEEN,
+        "main.mark_prices": MARK_STANDS,
+        "main.ticker_24h": TICKER_STANDS,
+    },
 )

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import SERIES, SERIES_NAMES
+from orderflow_assets.features.oi import lineage
 from orderflow_assets.features.oi.minutes import OI_1M
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
@@ -46,4 +47,4 @@ WHERE timestamp >= $start::TIMESTAMP AND timestamp < $end::TIMESTAMP
 GROUP BY ALL
 """
 
-LAYER = replace(selected(OI_5M, _SQL, (OI_1M,), STEP), every=STEP)
+LAYER = replace(selected(OI_5M, _SQL, (OI_1M,), STEP), every=STEP, lineage=lineage.STEPS)
