@@ -20,21 +20,28 @@ LONGEST = DAY
 _GAP, _LONGEST = (f"INTERVAL {round(span.total_seconds())} SECOND" for span in (GAP, LONGEST))
 
 RUNS = f"""
-events AS (
-    SELECT {SERIES}, side, timestamp, id, value_usd AS value
+apart AS (
+    SELECT {SERIES}, side, timestamp, id, value_usd AS value,
+           timestamp - coalesce(lag(timestamp) OVER (PARTITION BY {SERIES}, side ORDER BY timestamp, id),
+                                timestamp - INTERVAL 1 DAY) > {_GAP} AS begins
     FROM main.liquidations
     WHERE timestamp >= $start::TIMESTAMP - {_LONGEST} AND timestamp < $end::TIMESTAMP
       AND (timestamp >= $start::TIMESTAMP - {_GAP} OR ({SERIES}, side) IN (
           SELECT ({SERIES}, side) FROM main.liquidations
           WHERE timestamp >= $start::TIMESTAMP - {_GAP} AND timestamp < $start::TIMESTAMP
       ))
-), apart AS (
-    SELECT *, coalesce(timestamp - lag(timestamp) OVER (PARTITION BY {SERIES}, side ORDER BY timestamp, id) > {_GAP},
-                       true) AS begins
-    FROM events
+), opened AS (
+    SELECT {SERIES}, side, max(timestamp) AS since
+    FROM apart
+    WHERE begins AND timestamp < $start::TIMESTAMP
+    GROUP BY ALL
+), events AS (
+    SELECT apart.*
+    FROM apart LEFT JOIN opened USING ({SERIES}, side)
+    WHERE timestamp >= coalesce(since, $start::TIMESTAMP)
 ), numbered AS (
     SELECT *, sum(begins::INTEGER) OVER (PARTITION BY {SERIES}, side ORDER BY timestamp, id) AS run
-    FROM apart
+    FROM events
 ), runs AS (
     SELECT {SERIES}, side, timestamp, run,
            first_value(timestamp) OVER so_far AS started_at,
