@@ -252,6 +252,18 @@ def test_an_incomplete_history_confirms_nothing(tape: Rows, tmp_path: Path) -> N
         assert _settled(store) == {0: (pytest.approx(_last_rate(BINANCE)), "estimate")}
 
 
+def test_a_gap_that_was_filled_is_history_too(tape: Rows, tmp_path: Path) -> None:
+    with connect(tmp_path, scope="write") as store:
+        load(store, {"funding_rates": tape["funding_rates"]})
+        _estimate(store)
+        _history(store, 1, {0: 7e-5}, missing="all of it")
+        assert _settled(store)[0][1] == "estimate"
+        gap = {"stream": "funding_rates", "reason": "disconnection", "detected_at": SETTLED, "filled_at": END}
+        span = {"started_at": SETTLED - 5 * MINUTE, "ended_at": SETTLED + 5 * MINUTE}
+        put(store, GAPS, [named(BINANCE, **gap, **span)])
+        assert _settled(store) == {0: (7e-5, "venue")}
+
+
 def test_spreads_of_premiums(computed: Store) -> None:
     for minute in range(1, 56):
         row = one(computed, PREMIUM_SPREADS_1M, ("AAAUSDT", "all", "futures"), minute)
