@@ -22,6 +22,7 @@ from orderflow_assets.analytics.lead_lag import LEAD_LAG
 from orderflow_assets.analytics.spreads import BPS
 from orderflow_assets.analytics.streaming import LONGEST, SHORTEST, analyze
 from orderflow_assets.analytics.summary import summary
+from orderflow_assets.analytics.zones import LIQUIDITY_ZONES
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.tables import Column, Table
@@ -178,7 +179,7 @@ def lead_lag_get(
     """Which venue of a symbol moves first, per pair of venues, measured every 15 minutes on the last hour of mids by
     Hayashi-Yoshida correlation: lead_lag_seconds, positive = the first venue leads, steps of 1 s; NULL where chance
     explains it or a venue hardly moves. Without start: the newest measurement. valid_from UTC."""
-    return _measured(context, LEAD_LAG, symbol, start, end, limit, "z DESC NULLS LAST")
+    return _measured(context, LEAD_LAG, symbol, start, end, limit, "z DESC NULLS LAST", "valid_from")
 
 
 @tool(toolset=TOOLSET)
@@ -188,20 +189,21 @@ def information_share_get(
     """On which venue the price of a symbol is made: Hasbrouck's information share with its bounds and the component
     share of Gonzalo and Granger per venue, estimated daily on the seconds of the day before. NULL where it cannot be
     told. Without start: the newest day. Shares are fractions; valid_from is the midnight after that day, UTC."""
-    return _measured(context, INFORMATION_SHARE, symbol, start, end, limit, "information_share DESC NULLS LAST")
+    order = "information_share DESC NULLS LAST"
+    return _measured(context, INFORMATION_SHARE, symbol, start, end, limit, order, "valid_from")
 
 
 def _measured(
-    context: Context, table: Table, symbol: str, start: str | None, end: str | None, limit: int, order: str
+    context: Context, table: Table, symbol: str, start: str | None, end: str | None, limit: int, order: str, time: str
 ) -> Answer:
     """Rows of a table that is measured at marks; those of the newest mark where no start is given."""
     first, last = span(start, end)
-    where, values = windows.conditions(table, {"symbol": symbol}, first, last)
-    newest = "" if first else "QUALIFY valid_from = max(valid_from) OVER ()"
-    names = [name for name in table.names if name != "symbol"]
+    where, values = windows.conditions(table, {"symbol": symbol}, first, last, time)
+    newest = "" if first else f"QUALIFY {time} = max({time}) OVER ()"
+    names = [name for name in table.names if name not in ("symbol", "open_time")]
     limit = context.rows(limit)
     sql = f"""SELECT {", ".join(names)} FROM {table.qualified} WHERE {where} {newest}
-        ORDER BY valid_from DESC, {order} LIMIT {limit + 1}"""
+        ORDER BY {time} DESC, {order} LIMIT {limit + 1}"""
     return windows.aggregated(
         context,
         table,
@@ -211,9 +213,19 @@ def _measured(
         equals={"symbol": symbol},
         edges=(first, last),
         limit=limit,
-        time="valid_from",
+        time=time,
         meta=windows.NEWEST_FIRST,
     )
+
+
+@tool(toolset=TOOLSET)
+def liquidity_zones_get(
+    context: Context, symbol: Symbol, start: Time | None = None, end: Time | None = None, limit: Limit = 40
+) -> Answer:
+    """Prices at which the books of all venues keep standing: zones of 1 bp that hold resting orders now and did in at
+    least half of the last ten minutes, as support (bids) and resistance (asks), rank 1 the strongest. Values in quote
+    currency, presence and reliability fractions. Without start: the newest minute. bar_ts is the closing edge, UTC."""
+    return _measured(context, LIQUIDITY_ZONES, symbol, start, end, limit, "side, rank", "bar_ts")
 
 
 _SECTION = (Column("market", "VARCHAR"), Column("section", "VARCHAR"), Column("values", "JSON"))

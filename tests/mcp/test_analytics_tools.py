@@ -13,7 +13,7 @@ import pytest
 from mcp_server.errors import ToolError
 from mcp_server.registry import declared_tools
 from mcp_server.results import MOST_CHARACTERS
-from orderflow_assets.analytics import alpha, cross_exchange, information_share, lead_lag, leverage, order_flow
+from orderflow_assets.analytics import alpha, cross_exchange, information_share, lead_lag, leverage, order_flow, zones
 from orderflow_assets.analytics.catalog import ANALYTICS
 from orderflow_assets.analytics.fees import taker_fee_bps
 from orderflow_assets.bars import minutes, parents, quotes
@@ -39,6 +39,7 @@ LAYERS = tuple(
         alpha,
         lead_lag,
         information_share,
+        zones,
     )
 )
 TOOLS = sorted(name for name, tool in declared_tools().items() if tool.toolset == "analytics")
@@ -80,6 +81,7 @@ def test_there_is_a_tool_for_each() -> None:
         "information_share_get",
         "lead_lag_get",
         "leverage_get",
+        "liquidity_zones_get",
         "market_analyze",
         "market_summary_get",
         "order_flow_get",
