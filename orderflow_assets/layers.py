@@ -13,6 +13,7 @@ from orderflow_assets.analytics import (
     order_flow,
     regimes,
     volatility,
+    zones,
 )
 from orderflow_assets.bars import activity, coarser, consolidated, daily_sizes, minutes, parents, quotes
 from orderflow_assets.features.arbitrage import basis as basis_arbitrage
@@ -101,6 +102,7 @@ LAYERS: tuple[Layer, ...] = (
     order_flow.LAYER,
     leverage.LAYER,
     alpha.LAYER,
+    zones.LAYER,
     lead_lag.LAYER,
     information_share.LAYER,
 )
