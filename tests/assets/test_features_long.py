@@ -284,6 +284,47 @@ def test_the_quantile_of_the_bars_before_is_exact() -> None:
     np.testing.assert_allclose(found, expected)
 
 
+def test_the_largest_values_are_enough_for_a_high_quantile() -> None:
+    rng = np.random.default_rng(13)
+    bar = np.sort(rng.integers(0, 400, 9_000))
+    value = rng.lognormal(5, 2, 9_000)
+    outputs, counts = np.arange(150, 400), np.bincount(bar, minlength=400)
+    large = value >= np.quantile(value, 0.97)
+    found = sizes.trailing_quantile(bar[large], value[large], 120, outputs, 0.995, counts)
+    np.testing.assert_array_equal(found, sizes.trailing_quantile(bar, value, 120, outputs, 0.995))
+    with pytest.raises(sizes.OutOfReachError):
+        sizes.trailing_quantile(bar[large], value[large], 120, outputs, 0.95, counts)
+
+
+@pytest.mark.parametrize("lately", [30.0, 1.0, 0.01, 0.0], ids=["larger", "as ever", "smaller", "nothing"])
+def test_a_whale_is_measured_by_the_whole_day_before(lately: float, store: Store) -> None:
+    rng = np.random.default_rng(14)
+    minutes = 25 * 60
+    first = NOON - timedelta(hours=24)
+    minute = np.sort(rng.integers(0, minutes if lately else 24 * 60 - 15, 6_000))
+    value = np.round(rng.lognormal(10, 1, 6_000), 2) * np.where(minute >= 24 * 60 - 15, lately, 1.0)
+    count = len(value)
+    put(
+        store,
+        PARENT_TRADES,
+        count,
+        timestamp=[first + int(k) * MINUTE for k in minute],
+        side=["buy"] * count,
+        prints=[1] * count,
+        quantity=value / 10,
+        notional=value,
+        **{name: [10.0] * count for name in ("first_price", "last_price", "low", "high")},
+        sweep=[False] * count,
+        first_id=range(count),
+        last_id=range(count),
+    )
+    put_minutes(store, first, minutes, volume=[1.0] * minutes, parent_count=np.bincount(minute, minlength=minutes))
+    trades.LAYER.compute(store, NOON, NOON + timedelta(hours=1))
+    for at, row in enumerate(last_rows(store, TRADES.table), start=24 * 60):
+        day = value[(minute >= at - 1440) & (minute < at)]
+        assert row["whale_threshold"] == pytest.approx(max(10_000, np.quantile(day, 0.995)), rel=1e-12)
+
+
 def test_micro_price_shifts_mirror_and_lean_to_the_thin_side() -> None:
     rng = np.random.default_rng(12)
     state, following, move = [], [], []

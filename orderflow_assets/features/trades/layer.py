@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.parents import PARENT_TRADES
@@ -25,6 +26,8 @@ _WEEK = 7 * DAY
 _LOOKBACK = flow.DAYS_BACK * DAY + HOUR
 _UNSEEN = 0.2
 _ICEBERG_QUANTILE = 0.95
+_LARGE = 0.97
+"""Quantile of the values of the last hour from which a parent of the day before is read; whales lie far above."""
 _BPS, _MILLION = 1e4, 1e6
 _TEN_S = timedelta(seconds=10)
 _INPUTS = (BARS_1M, PARENT_TRADES, QUOTES_1S, VOLUME_BUCKETS, EXECUTIONS_1M, SPREADS_1M)
@@ -92,25 +95,72 @@ def _toxicity(store: Store, bars: Grid, start: datetime, end: datetime) -> Array
     return values
 
 
+_BAR = "(epoch_us(timestamp) - epoch_us($since::TIMESTAMP)) // 60000000 AS bar"
+
 _PARENTS_SQL = f"""
-SELECT (epoch_us(timestamp) - epoch_us($since::TIMESTAMP)) // 60000000 AS bar,
-       CASE side WHEN 'buy' THEN 1 ELSE -1 END AS sign, notional, last_price
+SELECT {SERIES}, {_BAR}, CASE side WHEN 'buy' THEN 1 ELSE -1 END AS sign, notional, last_price
+FROM bars.parent_trades
+WHERE timestamp >= $since AND timestamp < $end
+ORDER BY {SERIES}, timestamp, first_id
+"""
+
+# Whales are few: of the day before, only what is large beside the last hour is read, and all of it where that is not
+# enough.
+_LARGE_SQL = f"""
+WITH usual AS (
+    SELECT {SERIES}, quantile_cont(notional, {_LARGE}) AS large
+    FROM bars.parent_trades
+    WHERE timestamp >= $recent AND timestamp < $end
+    GROUP BY {SERIES}
+)
+SELECT {SERIES}, {_BAR}, notional
+FROM bars.parent_trades JOIN usual USING ({SERIES})
+WHERE timestamp >= $since AND timestamp < $end AND notional >= large
+ORDER BY {SERIES}
+"""
+_NONE_LARGE = pa.table({"bar": pa.array([], pa.int64()), "notional": pa.array([], pa.float64())})
+_ALL_SQL = f"""
+SELECT {_BAR}, notional
 FROM bars.parent_trades
 WHERE {" AND ".join(f"{name} = ${name}" for name in SERIES_NAMES)} AND timestamp >= $since AND timestamp < $end
-ORDER BY timestamp, first_id
 """
 
 
 def _sizes(store: Store, bars: Grid, start: datetime, end: datetime) -> dict[str, Array]:
-    outputs = round((end - start) / MINUTE)
-    since = start - DAY - _QUARTER * MINUTE
-    measured = []
-    for identity in bars.series:
-        window = dict(zip(SERIES_NAMES, identity, strict=True)) | {"since": since, "end": end}
-        columns = store.query(_PARENTS_SQL, window, timeout_s=600)
-        parents = Parents(*(columns[name].to_numpy() for name in columns.column_names))
-        measured.append(sizes.size_features(parents, _DAY + _QUARTER, outputs, _DAY, WHALE_FLOOR))
+    judged = round((end - start) / MINUTE) + _QUARTER - 1
+    recent = end - judged * MINUTE
+    parents = {
+        identity: Parents(*(rows[name].to_numpy() for name in rows.column_names[len(SERIES_NAMES) :]))
+        for identity, rows in split_series(store.query(_PARENTS_SQL, {"since": recent, "end": end}, timeout_s=600))
+    }
+    thresholds = _whale_thresholds(store, bars, recent, end)
+    measured = [
+        sizes.size_features(parents.get(identity, sizes.NOBODY), threshold)
+        for identity, threshold in zip(bars.series, thresholds, strict=True)
+    ]
     return {name: np.stack([series[name] for series in measured]) for name in measured[0]}
+
+
+def _whale_thresholds(store: Store, bars: Grid, recent: datetime, end: datetime) -> list[Array]:
+    """Value from which a parent is a whale, per series and bar from ``recent`` on."""
+    window = {"since": recent - DAY, "end": end}
+    judged = np.arange(_DAY, round((end - recent + DAY) / MINUTE))
+    counts = np.nan_to_num(bars["parent_count"][:, -judged[-1] - 1 :]).astype(np.int64)
+    large = dict(split_series(store.query(_LARGE_SQL, window | {"recent": recent}, timeout_s=600)))
+    thresholds = []
+    for identity, count in zip(bars.series, counts, strict=True):
+        try:
+            quantile = _whales(large.get(identity, _NONE_LARGE), judged, count)
+        except sizes.OutOfReachError:
+            rows = store.query(_ALL_SQL, window | dict(zip(SERIES_NAMES, identity, strict=True)), timeout_s=600)
+            quantile = _whales(rows, judged, None)
+        thresholds.append(np.maximum(quantile, WHALE_FLOOR))
+    return thresholds
+
+
+def _whales(rows: pa.Table, judged: np.ndarray, counts: np.ndarray | None) -> Array:
+    bar, value = rows["bar"].to_numpy(), rows["notional"].to_numpy()
+    return sizes.trailing_quantile(bar, value, _DAY, judged, sizes.WHALE_QUANTILE, counts)
 
 
 _TEN_SECONDS_SQL = f"""

@@ -23,55 +23,66 @@ class Parents:
     price: Array
 
 
-def trailing_quantile(bar: np.ndarray, value: Array, length: int, outputs: np.ndarray, q: float) -> Array:
+NOBODY = Parents(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+class OutOfReachError(ValueError):
+    """The largest values that are known do not reach down to the quantile that was asked for."""
+
+
+def trailing_quantile(
+    bar: np.ndarray, value: Array, length: int, outputs: np.ndarray, q: float, counts: np.ndarray | None = None
+) -> Array:
     """Quantile ``q`` of the values in the ``length`` bars before each bar of ``outputs``; NaN under 60 values.
 
     Linear between order statistics. ``q`` is high: only as many of the largest values are looked through as needed.
+    With ``counts``, how many values each bar from 0 on has, ``bar`` and ``value`` need be of the largest only; where
+    they do not reach down to a quantile, LookupError is raised.
     """
+    if counts is None:
+        ordered = np.sort(bar)
+        count = np.searchsorted(ordered, outputs) - np.searchsorted(ordered, outputs - length)
+    else:
+        total = np.concatenate([[0], np.cumsum(counts)])
+        count = total[outputs] - total[np.maximum(outputs - length, 0)]
     order = np.argsort(-value, kind="stable")
     ranked_bar, ranked = bar[order], value[order]
-    counted = np.sort(bar)
     result = np.full(len(outputs), np.nan)
-    looked = min(len(ranked), 1024)
-    for index, last in enumerate(outputs):
-        count = np.searchsorted(counted, last) - np.searchsorted(counted, last - length)
-        if count < MIN_BASELINE:
-            continue
-        position = (count - 1) * q
-        upper, lower = (int(count - 1 - edge) for edge in (np.ceil(position), np.floor(position)))
+    looked = 1024
+    for index in np.flatnonzero(count >= MIN_BASELINE):
+        last, position = outputs[index], (count[index] - 1) * q
+        upper, lower = (int(count[index] - 1 - edge) for edge in (np.ceil(position), np.floor(position)))
         while True:
             inside = np.flatnonzero((ranked_bar[:looked] < last) & (ranked_bar[:looked] >= last - length))
             if len(inside) > lower:
                 break
-            looked = min(len(ranked), 2 * looked)
+            if looked >= len(ranked):
+                raise OutOfReachError(f"the {len(inside)} largest of {count[index]} values are above the quantile {q}")
+            looked *= 2
         low, high = ranked[inside[lower]], ranked[inside[upper]]
         result[index] = low + (position - np.floor(position)) * (high - low)
     return result
 
 
-def size_features(parents: Parents, first: int, outputs: int, day: int, floor: float) -> dict[str, Array]:
-    """Features of the bars ``first, …, first + outputs - 1``, (outputs,) each; NaN where undefined.
+def size_features(parents: Parents, threshold: Array) -> dict[str, Array]:
+    """Features of each bar but the first 14, NaN where undefined; ``threshold`` is that of every bar from bar 0 on.
 
-    ``whale_trade_detected`` is 0 for a bar without a parent. Parents reach back ``day`` + 14 bars.
+    ``whale_trade_detected`` is 0 for a bar without a parent.
     """
-    judged = np.arange(first - QUARTER + 1, first + outputs)
-    threshold = np.maximum(trailing_quantile(parents.bar, parents.notional, day, judged, WHALE_QUANTILE), floor)
-    place = parents.bar - judged[0]
-    recent = place >= 0
-    limit = np.full(len(place), np.nan)
-    limit[recent] = threshold[place[recent]]
+    judged = np.arange(len(threshold))
+    limit = threshold[parents.bar]
     whale = parents.notional >= limit
     known = np.isfinite(limit)
 
     def summed(values: Array, selected: np.ndarray) -> Array:
-        per_bar = np.bincount(place[selected], values[selected], minlength=len(judged))
+        per_bar = np.bincount(parents.bar[selected], values[selected], minlength=len(judged))
         return np.lib.stride_tricks.sliding_window_view(per_bar, QUARTER).sum(axis=1)
 
     judged_value = summed(parents.notional, known)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(judged_value > 0, summed(parents.notional, whale) / judged_value, np.nan)
         signed = np.where(judged_value > 0, summed(parents.sign * parents.notional, whale) / judged_value, np.nan)
-    spotted = np.bincount(place[whale], minlength=len(judged))[QUARTER - 1 :] > 0
+    spotted = np.bincount(parents.bar[whale], minlength=len(judged))[QUARTER - 1 :] > 0
     now = threshold[QUARTER - 1 :]
     stretches = [slice(*np.searchsorted(parents.bar, [bar - QUARTER + 1, bar + 1])) for bar in judged[QUARTER - 1 :]]
     sizes = [parents.notional[stretch] for stretch in stretches]
