@@ -271,6 +271,15 @@ def test_every_feature_is_the_defined_one(store: Store) -> None:
     assert all(known.values()), known
 
 
+def test_features_are_made_of_columns_the_layer_reads() -> None:
+    read = {table.qualified: set(table.names) for table in (CANDLES_5M, CANDLES_1H, TICKER_1M)}
+    for item in TICKER.columns:
+        assert item.inputs, item.name
+        for table, column in (name.rsplit(".", 1) for name in item.inputs):
+            assert column in read[table], item.name
+            assert table in layer.LAYER.inputs
+
+
 def test_a_young_market_knows_little(store: Store) -> None:
     """Nine hours of candles: no day, no month, no average; and the first minute of a day."""
     midnight = NOON - 12 * HOUR

@@ -21,21 +21,71 @@ _RUN = "clusters that touch the bar"
 _OF_OI = "liquidations and open interest"
 _MONTH = "5 min against the 30 d before them"
 
+_COUNTS = ("bars.liquidations_1m.long_count", "bars.liquidations_1m.short_count")
+_VALUES = ("bars.liquidations_1m.long_value", "bars.liquidations_1m.short_value")
+_SHARE = (*_VALUES, "bars.oi_1m.oi", "bars.oi_1m.mark")
+
 FEATURES: tuple[Feature, ...] = (
     Feature(
-        "long_liquidation_count", "events", _EVENTS, _BAR, "Long positions liquidated.", "definition", NON_NEGATIVE
+        "long_liquidation_count",
+        "events",
+        _EVENTS,
+        _BAR,
+        "Long positions liquidated.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.long_count",),
     ),
     Feature(
-        "short_liquidation_count", "events", _EVENTS, _BAR, "Short positions liquidated.", "definition", NON_NEGATIVE
+        "short_liquidation_count",
+        "events",
+        _EVENTS,
+        _BAR,
+        "Short positions liquidated.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.short_count",),
     ),
-    Feature("total_liquidation_count", "events", _EVENTS, _BAR, "Sum of the two.", "definition", NON_NEGATIVE),
     Feature(
-        "long_liquidation_value", "quote ccy", _EVENTS, _BAR, "Value of the long ones.", "definition", NON_NEGATIVE
+        "total_liquidation_count",
+        "events",
+        _EVENTS,
+        _BAR,
+        "Sum of the two.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=_COUNTS,
     ),
     Feature(
-        "short_liquidation_value", "quote ccy", _EVENTS, _BAR, "Value of the short ones.", "definition", NON_NEGATIVE
+        "long_liquidation_value",
+        "quote ccy",
+        _EVENTS,
+        _BAR,
+        "Value of the long ones.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.long_value",),
     ),
-    Feature("total_liquidation_value", "quote ccy", _EVENTS, _BAR, "Sum of the two.", "definition", NON_NEGATIVE),
+    Feature(
+        "short_liquidation_value",
+        "quote ccy",
+        _EVENTS,
+        _BAR,
+        "Value of the short ones.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.short_value",),
+    ),
+    Feature(
+        "total_liquidation_value",
+        "quote ccy",
+        _EVENTS,
+        _BAR,
+        "Sum of the two.",
+        "definition",
+        NON_NEGATIVE,
+        inputs=_VALUES,
+    ),
     Feature(
         "liquidation_imbalance",
         "ratio",
@@ -45,9 +95,17 @@ FEATURES: tuple[Feature, ...] = (
         "selling.",
         "signed share",
         BALANCE,
+        inputs=_VALUES,
     ),
     Feature(
-        "liquidation_rate", "events per min", _EVENTS, _FIVE, "Events / 5.", "rate of a point process", NON_NEGATIVE
+        "liquidation_rate",
+        "events per min",
+        _EVENTS,
+        _FIVE,
+        "Events / 5.",
+        "rate of a point process",
+        NON_NEGATIVE,
+        inputs=_COUNTS,
     ),
     Feature(
         "liquidation_rate_zscore",
@@ -57,6 +115,7 @@ FEATURES: tuple[Feature, ...] = (
         "ln(1 + liquidation_rate) against its own minutes of the 7 days before; NULL where they hold no event.",
         "z-score of log counts",
         ANY,
+        inputs=_COUNTS,
     ),
     Feature(
         "liquidation_cluster_detected",
@@ -68,6 +127,7 @@ FEATURES: tuple[Feature, ...] = (
         "it by.",
         "runs by gap",
         dtype="flag",
+        inputs=("bars.liquidations_1m.dense_value", "bars.liquidation_clusters.value"),
     ),
     Feature(
         "cluster_size",
@@ -77,8 +137,18 @@ FEATURES: tuple[Feature, ...] = (
         "Events in the largest one, by number and then value; 0 without one.",
         "runs by gap",
         NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.cluster_size",),
     ),
-    Feature("cluster_value", "quote ccy", _EVENTS, _RUN, "Value of that cluster.", "runs by gap", NON_NEGATIVE),
+    Feature(
+        "cluster_value",
+        "quote ccy",
+        _EVENTS,
+        _RUN,
+        "Value of that cluster.",
+        "runs by gap",
+        NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.cluster_value",),
+    ),
     Feature(
         "cluster_duration_seconds",
         "s",
@@ -87,6 +157,7 @@ FEATURES: tuple[Feature, ...] = (
         "From its first event to its last before bar_ts.",
         "runs by gap",
         NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.cluster_duration_s",),
     ),
     Feature(
         "cascade_acceleration",
@@ -96,6 +167,7 @@ FEATURES: tuple[Feature, ...] = (
         "Value of the last 30 s less that of the 30 s before, over 30^2.",
         "second difference",
         ANY,
+        inputs=(*_VALUES, "bars.liquidations_1m.late_value"),
     ),
     Feature(
         "cascade_probability",
@@ -107,6 +179,7 @@ FEATURES: tuple[Feature, ...] = (
         "events or 60 known minutes; sampled feeds bias it down.",
         "Hawkes 1971; Hardiman & Bouchaud 2014",
         SHARE,
+        inputs=_COUNTS,
     ),
     Feature(
         "cascade_severity",
@@ -118,6 +191,7 @@ FEATURES: tuple[Feature, ...] = (
         "percentile bands",
         "{none, mild, moderate, severe}",
         dtype="label",
+        inputs=(*_SHARE, *_COUNTS, "bars.liquidations_5m.share"),
     ),
     Feature(
         "exhaustion_signal",
@@ -129,6 +203,13 @@ FEATURES: tuple[Feature, ...] = (
         "extreme of the 15 in the forced direction: down where more long value was liquidated.",
         "climax and decay; a pattern to be evaluated as an event study before use",
         dtype="flag",
+        inputs=(
+            *_VALUES,
+            *_COUNTS,
+            "bars.liquidations_5m.value",
+            "bars.mid_range_1m.mid_low",
+            "bars.mid_range_1m.mid_high",
+        ),
     ),
     Feature(
         "absorption_after_liq",
@@ -140,6 +221,7 @@ FEATURES: tuple[Feature, ...] = (
         "the spread.",
         "retracement of transient impact, cf. Bouchaud et al. 2009",
         ANY,
+        inputs=("bars.liquidation_retracements.retracement",),
     ),
 )
 
@@ -162,6 +244,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Value of the long positions liquidated.",
         "definition",
         NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.long_value",),
     ),
     Feature(
         "short_liquidation_value_5m",
@@ -171,6 +254,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Value of the short positions liquidated.",
         "definition",
         NON_NEGATIVE,
+        inputs=("bars.liquidations_1m.short_value",),
     ),
     Feature(
         "liquidated_share",
@@ -180,6 +264,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Value liquidated over open interest x mark price at bar_ts.",
         "definition",
         NON_NEGATIVE,
+        inputs=_SHARE,
     ),
     Feature(
         "liquidated_share_rank",
@@ -189,6 +274,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Percent rank of liquidated_share among the disjoint 5 min steps of the 30 days before these 5 min.",
         "percent rank",
         SHARE,
+        inputs=(*_SHARE, "bars.liquidations_5m.share"),
     ),
 )
 

@@ -203,4 +203,12 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={
+        BARS_1M.qualified: timedelta(0),
+        OI_1M.qualified: timedelta(0),
+        MID_RANGE_1M.qualified: _QUARTER * MINUTE,
+        LIQUIDATIONS_1M.qualified: 7 * DAY + measures.FIVE * MINUTE,
+        CLUSTERS.qualified: 7 * DAY,
+        RETRACEMENTS.qualified: _REMEMBERED,
+    },
 )

@@ -7,6 +7,7 @@ liquidations that is still unfilled overlaps it. Then nothing means zero; otherw
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from orderflow_assets.bars.minutes import BARS_1M
@@ -166,12 +167,15 @@ GROUP BY {SERIES}, bar_ts
 HAVING count(*) = 5
 """
 
-MINUTE_LAYER = selected(
-    LIQUIDATIONS_1M,
-    _MINUTE_SQL,
-    (BARS_1M, STREAMS["liquidations"].table, GAPS),
-    SILENT,
-    across=(STREAMS["liquidations"].table.qualified,),
+MINUTE_LAYER = replace(
+    selected(
+        LIQUIDATIONS_1M,
+        _MINUTE_SQL,
+        (BARS_1M, STREAMS["liquidations"].table, GAPS),
+        SILENT,
+        across=(STREAMS["liquidations"].table.qualified,),
+    ),
+    backs={BARS_1M.qualified: timedelta(0)},
 )
 MID_LAYER = selected(MID_RANGE_1M, _MID_SQL, (QUOTES_1S,), timedelta(0))
 FIVE_LAYER = selected(LIQUIDATIONS_5M, _FIVE_SQL, (LIQUIDATIONS_1M, OI_1M), FIVE)

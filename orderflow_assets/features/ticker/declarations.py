@@ -15,6 +15,11 @@ _HOURS, _FIVES, _TICKER = "candles (1 h)", "candles (5 min)", "ticker"
 _SAME_HOUR = "1 h against the same hour of the previous 30 d"
 _DAY = "24 h of 5 min bars"
 
+_RANGES = ("bars.candles_1h.high", "bars.candles_1h.low", "bars.candles_1h.close")
+_REACH = ("bars.candles_5m.high", "bars.candles_5m.low", "bars.candles_5m.volume")
+_RETURNS = ("bars.candles_5m.log_return",)
+_LEVELS = ("bars.ticker_1m.high_24h", "bars.ticker_1m.low_24h")
+
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "volume_acceleration",
@@ -24,6 +29,7 @@ FEATURES: tuple[Feature, ...] = (
         "Second difference of the log of the hour's traded value: ln V(t) - 2 ln V(t-1) + ln V(t-2).",
         "second difference",
         ANY,
+        inputs=("bars.candles_1h.quote_volume",),
     ),
     Feature(
         "relative_volume_percentile",
@@ -33,6 +39,7 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's traded value among the same hours of day, at least 20 of 30.",
         "seasonally adjusted relative volume",
         SHARE,
+        inputs=("bars.candles_1h.quote_volume",),
     ),
     Feature(
         "volume_profile_skew",
@@ -43,6 +50,10 @@ FEATURES: tuple[Feature, ...] = (
         "Positive: most volume at low prices, a tail of volume above.",
         "skewness of volume at price",
         ANY,
+        inputs=(
+            "bars.candles_5m.quote_volume",
+            "bars.candles_5m.volume",
+        ),
     ),
     Feature(
         "range_expansion_ratio",
@@ -52,6 +63,7 @@ FEATURES: tuple[Feature, ...] = (
         "True range of the hour over the mean of the 20 before it, at least 15 of them; 1 is neutral.",
         "Wilder 1978",
         NON_NEGATIVE,
+        inputs=_RANGES,
     ),
     Feature(
         "high_low_range",
@@ -61,6 +73,7 @@ FEATURES: tuple[Feature, ...] = (
         "The venue's 24 h high less its low; NULL where it publishes none, as Hyperliquid.",
         "definition",
         NON_NEGATIVE,
+        inputs=_LEVELS,
     ),
     Feature(
         "high_low_range_pct",
@@ -70,6 +83,7 @@ FEATURES: tuple[Feature, ...] = (
         "100 ln(high / low) of the venue's 24 h.",
         "log range, Parkinson 1980",
         NON_NEGATIVE,
+        inputs=_LEVELS,
     ),
     Feature(
         "range_vs_atr",
@@ -80,6 +94,7 @@ FEATURES: tuple[Feature, ...] = (
         "back with the mean of 14; at least 14 hours. 1 is neutral.",
         "Wilder 1978",
         NON_NEGATIVE,
+        inputs=_RANGES,
     ),
     Feature(
         "volatility_compression_idx",
@@ -89,6 +104,7 @@ FEATURES: tuple[Feature, ...] = (
         "max(0, 1 - parkinson_1h / parkinson_24h).",
         "Parkinson 1980",
         SHARE,
+        inputs=_REACH,
     ),
     Feature(
         "volatility_expansion_idx",
@@ -98,6 +114,7 @@ FEATURES: tuple[Feature, ...] = (
         "max(0, parkinson_1h / parkinson_24h - 1).",
         "Parkinson 1980",
         NON_NEGATIVE,
+        inputs=_REACH,
     ),
     Feature(
         "realized_volatility",
@@ -108,6 +125,7 @@ FEATURES: tuple[Feature, ...] = (
         "times their sum of squares.",
         "Andersen, Bollerslev, Diebold & Labys 2003",
         NON_NEGATIVE,
+        inputs=_RETURNS,
     ),
     Feature(
         "price_change_pct",
@@ -117,6 +135,7 @@ FEATURES: tuple[Feature, ...] = (
         "100 ln(P / P 24 h before), P the last traded price of the hour up to the bar's end.",
         "log return",
         ANY,
+        inputs=("bars.candles_5m.close",),
     ),
     Feature(
         "price_change_zscore",
@@ -127,6 +146,7 @@ FEATURES: tuple[Feature, ...] = (
         "from at least 20 days' worth of 5 min returns. A large move does not shrink itself.",
         "volatility-scaled return",
         ANY,
+        inputs=("bars.candles_5m.close", "bars.candles_1h.squares", "bars.candles_1h.returns"),
     ),
     Feature(
         "trade_count_percentile",
@@ -136,6 +156,7 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's number of trades among the same hours of day, at least 20 of 30.",
         "seasonally adjusted",
         SHARE,
+        inputs=("bars.candles_1h.trade_count",),
     ),
     Feature(
         "institutional_interest_idx",
@@ -145,6 +166,10 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's value per trade, at least 60 hours. A proxy: split orders hide their size.",
         "average trade size, cf. Barclay & Warner 1993",
         SHARE,
+        inputs=(
+            "bars.candles_1h.quote_volume",
+            "bars.candles_1h.trade_count",
+        ),
     ),
     Feature(
         "market_strength",
@@ -155,6 +180,7 @@ FEATURES: tuple[Feature, ...] = (
         "rose, of those in which it rose or fell; at least 12 of 14. 0.5 is neutral, NULL without a change.",
         "Quong & Soudack 1989",
         SHARE,
+        inputs=(*_RANGES, "bars.candles_1h.volume"),
     ),
 )
 
@@ -167,6 +193,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "pi/2 x 288 x the mean |r| |r before|, at least 260 pairs: the variance of 24 h without jumps.",
         "Barndorff-Nielsen & Shephard 2004",
         NON_NEGATIVE,
+        inputs=_RETURNS,
     ),
     Feature(
         "jump_share",
@@ -176,6 +203,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "max(0, 1 - bipower variation / realised variance); NULL without variance.",
         "Barndorff-Nielsen & Shephard 2004",
         SHARE,
+        inputs=_RETURNS,
     ),
     Feature(
         "volume_24h_quote",
@@ -185,6 +213,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Traded value of 24 h as the venue publishes it.",
         "definition",
         NON_NEGATIVE,
+        inputs=("bars.ticker_1m.quote_volume_24h",),
     ),
     Feature(
         "parkinson_1h",
@@ -194,6 +223,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "sqrt(mean ln(high / low)^2 / (4 ln 2)), at least 10 bars.",
         "Parkinson 1980",
         NON_NEGATIVE,
+        inputs=_REACH,
     ),
     Feature(
         "parkinson_24h",
@@ -203,6 +233,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "The same over 24 h, at least 260 bars.",
         "Parkinson 1980",
         NON_NEGATIVE,
+        inputs=_REACH,
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -142,4 +142,9 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={
+        BARS_1M.qualified: timedelta(0),
+        TICKER_1M.qualified: timedelta(0),
+        CANDLES_5M.qualified: _FIVES_READ * FIVE + HOUR,
+    },
 )
