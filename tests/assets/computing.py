@@ -46,7 +46,9 @@ def stored(store: Store, table: Table, condition: str = "true") -> Rows:
     for column in table.columns:
         if column.type == "JSON":
             for row in rows:
-                row |= {f"{column.name}.{name}": value for name, value in json.loads(row.pop(column.name)).items()}
+                held = json.loads(row.pop(column.name) or "null")
+                members = held.items() if isinstance(held, dict) else [("all", held)]
+                row |= {f"{column.name}.{name}": value for name, value in members}
     found = {tuple(row[name] for name in table.key): row for row in rows}
     assert len(found) == len(rows), f"{table.qualified} holds a key twice"
     return found

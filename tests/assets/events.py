@@ -22,7 +22,7 @@ from orderflow_assets.features.funding.settlements import SETTLEMENTS
 from orderflow_assets.features.ticker.candles import CANDLES_5M
 from orderflow_assets.layers import LAYERS
 from orderflow_streaming.schema import INSTRUMENTS, STREAMS
-from orderflow_streaming.store import Store, connect
+from orderflow_streaming.store import Store, Window, connect
 from orderflow_streaming.tables import Table
 
 START = datetime(2025, 3, 4, 3)  # noqa: DTZ001
@@ -249,12 +249,20 @@ def _put(
     store.write(table, pa.Table.from_arrays(arrays, schema=table.arrow_schema))
 
 
-def compute(store: Store) -> None:
+def compute(store: Store, until: datetime = END) -> None:
+    """Every layer hour by hour."""
     at = START
-    while at < END:
+    while at < until:
         for layer in LAYERS:
-            layer.compute(store, at, min(at + timedelta(hours=1), END))
+            layer.compute(store, at, min(at + timedelta(hours=1), until))
         at += timedelta(hours=1)
+
+
+def forget_after(store: Store, moment: datetime) -> None:
+    """Delete what happened after ``moment``, in all streams."""
+    future = Window(moment + timedelta(microseconds=1), datetime(9999, 1, 1))  # noqa: DTZ001
+    for stream in STREAMS.values():
+        store.write(stream.table, stream.table.arrow_schema.empty_table(), future)
 
 
 @dataclass(frozen=True)
