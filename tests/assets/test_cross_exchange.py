@@ -185,7 +185,7 @@ def test_mean_pairwise_correlation_leaves_out_constant_and_short_venues() -> Non
 
 def market() -> list[Venue]:
     """Three venues over two and a half hours across midnight: the second two seconds late, the third dear for ten
-    minutes and then down; books of ten levels at the minutes."""
+    minutes and then down; books of ten levels every ten seconds."""
     rng = np.random.default_rng(7)
     path = np.round(walk(rng, 9010), 1)
     leader, late, dear = Venue("binance"), Venue("bybit"), Venue("okx")
@@ -196,7 +196,7 @@ def market() -> list[Venue]:
     dear.quotes = dear.quotes[:6000]
     leader.quotes[100] = (leader.quotes[100][0], leader.quotes[100][1], None)
     for venue, size in ((leader, 1.0), (late, 0.05), (dear, 0.001)):
-        for time, bid, ask in venue.quotes[57::60]:
+        for time, bid, ask in venue.quotes[7::10]:
             if bid is not None and ask is not None:
                 bids, asks = ([(price + step * k, size) for k in range(10)] for price, step in ((bid, -1), (ask, 1)))
                 venue.books.append((time, bids, asks))
