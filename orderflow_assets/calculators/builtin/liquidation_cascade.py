@@ -183,7 +183,10 @@ def _branching(events: list[dict[str, Any]], end: datetime) -> float | None:
 
 
 def _analysis(name: str, events: list[dict[str, Any]], end: datetime, hours: int, errors: list[str]) -> dict[str, Any]:
-    """The value per five minutes: whether the newest is an outlier, and when its level last shifted."""
+    """The value per five minutes: which are outliers, and when its level shifted.
+
+    Outliers by their tail (ECOD): to an isolation forest a value beyond all it has seen is like the largest of them.
+    """
     from orderflow_assets.timeseries.anomalies import anomalies
 
     count = hours * 60 // BUCKET_MINUTES
@@ -191,7 +194,7 @@ def _analysis(name: str, events: list[dict[str, Any]], end: datetime, hours: int
     for event in events:
         age = int((end - event["timestamp"]).total_seconds() // (BUCKET_MINUTES * 60))
         values[count - 1 - min(age, count - 1)] += event["value"]
-    spike = tried(errors, f"{name} spikes", lambda: anomalies(np.log1p(values), method="isolation_forest"))
+    spike = tried(errors, f"{name} spikes", lambda: anomalies(np.log1p(values), method="ecod"))
     shift = tried(errors, f"{name} shifts", lambda: anomalies(np.log1p(values), method="cusum"))
     width = timedelta(minutes=BUCKET_MINUTES)
     return {
