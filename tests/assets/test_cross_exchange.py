@@ -185,7 +185,7 @@ def test_mean_pairwise_correlation_leaves_out_constant_and_short_venues() -> Non
 
 def market() -> list[Venue]:
     """Three venues over two and a half hours across midnight: the second two seconds late, the third dear for ten
-    minutes and then down; books of ten levels every ten seconds."""
+    minutes and then down; books of ten levels every ten seconds, the last bid always at 50,000."""
     rng = np.random.default_rng(7)
     path = np.round(walk(rng, 9010), 1)
     leader, late, dear = Venue("binance"), Venue("bybit"), Venue("okx")
@@ -199,6 +199,7 @@ def market() -> list[Venue]:
         for time, bid, ask in venue.quotes[7::10]:
             if bid is not None and ask is not None:
                 bids, asks = ([(price + step * k, size) for k in range(10)] for price, step in ((bid, -1), (ask, 1)))
+                bids[-1] = (50_000.0, size)
                 venue.books.append((time, bids, asks))
         for number in range(0, len(venue.quotes), 7):
             time, price, _ = venue.quotes[number]
