@@ -78,6 +78,9 @@ format: install ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install ## Write the pages of docs/reference from the declarations.
+	$(BIN)/python -m orderflow_assets.catalog --write-docs docs/reference
+
 bench: install ## Measure speed; prints a table and JSON.
 	$(BIN)/python -m tests.bench
 

@@ -19,6 +19,13 @@ def test_the_groups_have_their_features() -> None:
         "prices": 19,
         "orderbook": 20,
         "trades": 22,
+        "funding": 13,
+        "oi": 17,
+        "liquidations": 18,
+        "mark_prices": 15,
+        "ticker": 15,
+        "funding_arbitrage": 5,
+        "basis_arbitrage": 6,
     }
 
 
