@@ -1,9 +1,11 @@
 """Disjoint candles of five minutes and an hour, from what the venues say of each minute.
 
-A minute is the venue's own closed candle, streamed or asked for later, else the bar of the trades recorded here. Its
-value and its number of trades are the venue's where it tells them: Hyperliquid and KuCoin futures tell no value, and
-then it is the volume times the mean price of the recorded trades; only Binance and Hyperliquid tell numbers of trades,
-elsewhere they are those recorded. Numbers of the two kinds are never mixed in a series.
+A minute is the venue's own closed candle, streamed or asked for later, else the bar of the trades recorded here.
+Hyperliquid and KuCoin do not say when a candle is closed: it is once the next one begins, and the running hour has the
+recorded minute until then. Value and number of trades are the venue's where it tells them: Hyperliquid and KuCoin
+futures tell no value, and then it is the volume times the mean price of the recorded trades; only Binance and
+Hyperliquid tell numbers of trades, elsewhere they are those recorded. Numbers of the two kinds are never mixed in a
+series.
 
 A minute without a trade has volume zero and no price. A minute neither way is unknown and only counted as missing.
 """
