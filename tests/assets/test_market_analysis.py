@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from orderflow_assets.analytics import alpha, cross_exchange, leverage, order_flow
+from orderflow_assets.analytics.catalog import ANALYTICS
 from orderflow_assets.analytics.streaming import analyze
 from orderflow_assets.analytics.summary import summary
 from orderflow_assets.bars import minutes, parents, quotes
+from orderflow_assets.live import live
 from orderflow_streaming.markets import UnknownNameError
 from orderflow_streaming.store import Store, connect
+from tests.assets.computing import same, stored
 from tests.assets.test_cross_exchange import market
 from tests.assets.venues_tape import OPENING, compute, load
 
@@ -140,3 +143,17 @@ def test_a_summary_says_what_is_stored_and_what_is_not(computed: Store, tmp_path
         assert empty["as_of"] is None
         assert len(empty["missing"]) == 4
         assert empty["warnings"] == []
+
+
+@pytest.mark.parametrize("name", ["cross_exchange", "order_flow"])
+def test_live_rows_are_the_stored_ones(computed: Store, name: str) -> None:
+    table = ANALYTICS[name].table
+    rows = live(computed, table.qualified, "BTCUSDT", 5, END).to_pylist()
+    now = {tuple(row[key] for key in table.key): row for row in rows}
+    since = END - 5 * MINUTE
+    kept = stored(computed, table, f"bar_ts > TIMESTAMP '{since}' AND bar_ts <= TIMESTAMP '{END}'")
+    assert len(kept) == 5
+    for key in kept:
+        for column in ("n_obs", "gross_spread_bps", "executable_window_s", "flow_synchronization", "aggression_15m"):
+            if column in table.names:
+                assert same(now[key][column], kept[key][column], 1e-9), column
