@@ -27,7 +27,7 @@ export HISTORY LATE ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check format bench bench-versus clean
+.PHONY: help install demo up test test-fast check format docs bench bench-versus clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
