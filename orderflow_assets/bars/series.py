@@ -24,6 +24,12 @@ SERIES_NAMES: tuple[str, ...] = tuple(column.name for column in IDENTITY)
 SERIES = ", ".join(SERIES_NAMES)
 """``symbol, exchange, market_type``: what names one series, for SELECT, GROUP BY and PARTITION BY."""
 
+NUMBER = f"(hash({SERIES}) >> 1)::BIGINT"
+"""A series as one number, to sort, group and join millions of ticks by at half the price of three words.
+
+Of a hundred series two share a number with a probability of 5e-16.
+"""
+
 BAR_COLUMNS: tuple[Column, ...] = (
     *IDENTITY,
     Column("open_time", "TIMESTAMP", "opening edge of the bar", "UTC", nullable=False),
