@@ -13,7 +13,19 @@ import pytest
 from mcp_server.errors import ToolError
 from mcp_server.registry import declared_tools
 from mcp_server.results import MOST_CHARACTERS
-from orderflow_assets.analytics import alpha, cross_exchange, information_share, lead_lag, leverage, order_flow, zones
+from orderflow_assets.analytics import (
+    alpha,
+    cross_exchange,
+    event_risk,
+    information_share,
+    lead_lag,
+    leverage,
+    moves,
+    order_flow,
+    regimes,
+    volatility,
+    zones,
+)
 from orderflow_assets.analytics.catalog import ANALYTICS
 from orderflow_assets.analytics.fees import taker_fee_bps
 from orderflow_assets.bars import minutes, parents, quotes
@@ -27,20 +39,26 @@ from tests.mcp.conftest import Ask, asking
 from tests.mcp.test_tools import cells, iso
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-LAYERS = tuple(
-    module.LAYER
-    for module in (
-        quotes,
-        parents,
-        minutes,
-        cross_exchange,
-        order_flow,
-        leverage,
-        alpha,
-        lead_lag,
-        information_share,
-        zones,
-    )
+LAYERS = (
+    *(
+        module.LAYER
+        for module in (
+            quotes,
+            parents,
+            minutes,
+            cross_exchange,
+            order_flow,
+            leverage,
+            alpha,
+            lead_lag,
+            information_share,
+            zones,
+        )
+    ),
+    *moves.LAYERS,
+    *regimes.LAYERS,
+    volatility.LAYER,
+    *event_risk.LAYERS,
 )
 TOOLS = sorted(name for name, tool in declared_tools().items() if tool.toolset == "analytics")
 BTC = {"symbol": "BTCUSDT"}
@@ -85,6 +103,7 @@ def test_there_is_a_tool_for_each() -> None:
         "market_analyze",
         "market_summary_get",
         "order_flow_get",
+        "regime_get",
     }
 
 
@@ -194,3 +213,27 @@ def test_the_summary_names_what_pays(ask_venues: Ask) -> None:
     parts = dict(answer["rows"])
     assert parts["opportunities"][0]["sell"] == "okx_futures"
     assert answer["meta"]["as_of"] == iso(OPENING + 35 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("view", "table", "minutes"),
+    [("state", "regimes", 60), ("volatility", "volatility_states", 60), ("event_risk", "event_risk", 5)],
+)
+def test_regimes_are_the_stored_rows_of_their_series(
+    ask_venues: Ask, store: Store, view: str, table: str, minutes: int
+) -> None:
+    answer = ask_venues("regime_get", **BTC, view=view)
+    assert answer["meta"]["only"]["exchange"] == "binance"
+    times = cells(answer, "bar_ts")
+    assert times == sorted(times, reverse=True)
+    kept = store.query(
+        f"SELECT DISTINCT bar_ts FROM analytics.{table} WHERE exchange = 'binance' AND market_type = 'futures' "
+        f"AND bar_ts - open_time = INTERVAL {minutes} MINUTE ORDER BY bar_ts DESC LIMIT 24"
+    )
+    assert times == [iso(row["bar_ts"]) for row in kept.to_pylist()]
+
+
+def test_the_first_day_has_no_state_and_says_what_it_takes(ask_venues: Ask) -> None:
+    answer = ask_venues("regime_get", **BTC, step="5m")
+    assert set(cells(answer, "state")) == {None}
+    assert answer["meta"]["learned_on"] == "up to 7 days, at least 576 bars"
