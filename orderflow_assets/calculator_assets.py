@@ -54,7 +54,7 @@ _handled = (
     | AutomationCondition.newly_updated()
     | AutomationCondition.initial_evaluation()
 )
-_due = (AutomationCondition.any_deps_updated() & _over) | failed_once | missing_at_first_sight
+_due = (_over & (AutomationCondition.any_deps_updated() | missing_at_first_sight)) | failed_once
 
 at_the_end_of_the_hour = (
     AutomationCondition.in_latest_time_window(LOOKBACK)
