@@ -23,13 +23,14 @@ from orderflow_assets.signals.breakout import hours_to_move, like_before
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.execution import slippage_bps
 from orderflow_assets.signals.fills import free_size, mean_cost
-from orderflow_assets.signals.inputs import NOW
+from orderflow_assets.signals.inputs import MONTH, NOW, Inputs, View
 from orderflow_assets.signals.institutional_phase import PERSISTS, lasting
 from orderflow_assets.signals.layer import LAYER, SIGNALS_TABLE
 from orderflow_assets.signals.mean_reversion import gate
 from orderflow_assets.signals.outcomes import OUTCOMES
 from orderflow_assets.signals.roles import CORRELATED, ROLES
 from orderflow_assets.signals.signal import Combine, Component, Evaluation, Event, Signal
+from orderflow_assets.timeseries import regimes
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.tables import Table
 from tests.assets.signal_inputs import SERIES, inputs_of
@@ -416,3 +417,69 @@ def test_smart_money_ranks_against_its_own_past(tmp_path: Path) -> None:
         assert row["confidence"] == pytest.approx(weight)
         assert row["value"] == pytest.approx(sum(weights[name] * value for name, value in known.items()) / weight)
         assert json.loads(row["fields"])["side"] == row["side"]
+
+
+def of_symbol(carry: Mapping[tuple[str, str], float], outputs: int = 1) -> Inputs:
+    """Markets of one symbol, all alike but for their funding a year; spot has none."""
+    signal = SIGNALS["arbitrage_opportunity"]
+    series = tuple(("AAAUSDT", *market) for market in carry)
+    rates = np.array(list(carry.values()))[:, None]
+    alike = {"funding.funding_interval_hours": 8.0, "mark_prices.basis_zscore": 1.0,
+             "trades.effective_spread_bps": 2.0, "prices.spread_bps": 9.0, "orderbook.bid_depth_25bps": 5e4,
+             "orderbook.ask_depth_25bps": 8e4}  # fmt: skip
+    now = {name: np.full((len(series), outputs), value) for name, value in alike.items()}
+    now["funding.funding_carry_yield"] = rates
+    known = rates[np.isfinite(rates)]
+    now["funding.funding_cross_exchange_spread"] = np.full(rates.shape, (known.max() - known.min()) / 1095)
+    day = View({"funding.funding_carry_yield": np.repeat(rates, 1501, axis=1)}, (len(series), 1501))
+    assert set(now) == set(signal.inputs)
+    nothing = View({}, (len(series), 0))
+    return Inputs(series, outputs, View(now, rates.shape), day, nothing, nothing, {})
+
+
+def test_a_carry_is_net_of_both_round_trips() -> None:
+    inputs = of_symbol({("binance", "futures"): 0.9, ("binance", "spot"): np.nan, ("okx", "futures"): 0.2})
+    with np.errstate(invalid="ignore"):
+        found = SIGNALS["arbitrage_opportunity"].evaluate(inputs)
+    against_spot = 0.9 - (2 * 5 + 2 + 2 * 10 + 2) / 1e4 * 365 / 7
+    across = 0.7 - (2 * 5 + 2 + 2 * 5 + 2) / 1e4 * 365 / 7
+    assert across < against_spot
+    assert found.fields["expected_return_pct_annual"][0, 0] == pytest.approx(100 * against_spot)
+    assert found.fields["expected_return_pct_annual"][2, 0] == pytest.approx(100 * across)
+    assert [found.fields["type"][row, 0] for row in (0, 2)] == ["funding", "cross_venue"]
+    assert found.fields["opportunity"][0, 0] == 1
+    assert found.value[0, 0] == pytest.approx(0.5)  # the whole edge, on half the full size
+    assert found.fields["risk_level"][0, 0] == "LOW"
+
+
+def test_negative_funding_pays_for_borrowing_and_a_fresh_sign_is_no_opportunity() -> None:
+    inputs = of_symbol({("binance", "futures"): -0.5, ("binance", "spot"): np.nan})
+    cost = (2 * 5 + 2 + 2 * 10 + 2) / 1e4 * 365 / 7 + 0.10
+    with np.errstate(invalid="ignore"):
+        found = SIGNALS["arbitrage_opportunity"].evaluate(inputs)
+        assert found.fields["expected_return_pct_annual"][0, 0] == pytest.approx(100 * (0.5 - cost))
+        assert found.fields["opportunity"][0, 0] == 1
+        inputs.day["funding.funding_carry_yield"][0, : 1500 - 600] = 0.5  # two settlements ago longs paid
+        assert SIGNALS["arbitrage_opportunity"].evaluate(inputs).fields["opportunity"][0, 0] == 0
+
+
+def test_the_chance_to_leave_a_regime_is_filtered_forward() -> None:
+    rng = np.random.default_rng(12)
+    returns = np.where((np.arange(1500) // 150) % 2, rng.normal(-0.004, 0.01, 1500), rng.normal(0.001, 0.002, 1500))
+    model = regimes.fit(returns)
+    signal = SIGNALS["regime_transition"]
+    mids = 100 * np.exp(np.concatenate([[0], np.cumsum(returns[-760:])]))
+    inputs = inputs_of(signal, {}, month={"bars.mid_close": mids})
+    midnight = int((inputs.month_us[inputs.marks[MONTH].through[0] - 1] - 1) // 86_400_000_000 * 86_400_000_000)
+    inputs.regimes[SERIES, midnight] = model  # type: ignore[index]
+    found = told(signal.evaluate(inputs))
+    share = model.start
+    for step, density in enumerate(np.exp(regimes.log_density(model, returns[-720:, None]))):
+        share = (share if step == 0 else share @ model.transition) * density
+        share = share / share.sum()
+    later = share @ np.linalg.matrix_power(model.transition, 24)
+    state = share.argmax()
+    assert found["value"] == found["transition_probability"] == pytest.approx(1 - later[state])
+    assert found["confidence"] == pytest.approx(share.max())
+    assert (found["current_regime"], found["predicted_regime"]) == (model.labels[state], model.labels[later.argmax()])
+    assert found["timeframe_hours"] == pytest.approx(1 / (1 - model.transition[state, state]))
