@@ -12,7 +12,7 @@ from mcp_server.arguments import Format, Symbol, Time, moment, one_of
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import Tool, schema, tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, undeclared
 from orderflow_assets.calculators.calculator import Calculator, ParameterError
 from orderflow_assets.calculators.discovery import Found, built_in
 from orderflow_assets.calculators.reading import exchanges
@@ -27,7 +27,7 @@ SHORT = 24
 log = logging.getLogger(__name__)
 
 Exchange = Annotated[str, one_of(exchanges())]
-_PARTS = (Column("part", "VARCHAR"), Column("value", "JSON"))
+_PARTS = (Column("part", "VARCHAR"), undeclared("value"))
 _ABOUT = (
     "Computed from rows stored up to end (default: the newest minute); exchange may name an exchange or a market. "
     "meta has signals, and errors where a part is absent."
