@@ -163,7 +163,7 @@ def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[
     hour, minute = f"date_trunc('hour', \"{table.time}\")", f"date_trunc('minute', \"{table.time}\")"
     broken = rules(table)
     nullable = [column.name for column in table.columns if column.nullable]
-    series = ", ".join(name for name in table.names if name in SERIES_NAMES)
+    series = ", ".join(name for name in table.names if name in SERIES_NAMES) or "''"
     figures = [
         "count(*) AS rows",
         f"count(*) - count(DISTINCT ({', '.join(table.key)})) AS duplicates",
