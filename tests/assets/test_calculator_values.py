@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from orderflow_assets.bars.minutes import BARS_1M
+from orderflow_assets.calculators.builtin.liquidation_cascade import _value_per_bucket
 from orderflow_assets.calculators.discovery import built_in
 from orderflow_assets.calculators.reading import known_tables, leading_market, sampled
 from orderflow_assets.calculators.result import Result
@@ -251,6 +252,15 @@ def test_cascades_are_runs_without_a_pause(small: Store) -> None:
     assert market["risk"]["level"] == "LOW"
     assert market["risk"]["branching_ratio"] is None
     assert result.signals == ()
+
+
+def test_an_outage_is_unknown_and_not_quiet() -> None:
+    events = [{"timestamp": END - minutes * MINUTE, "value": 5.0} for minutes in (0, 4.9, 5, 59.9)]
+    values = _value_per_bucket(events, [(END - 22 * MINUTE, END - 18 * MINUTE)], END, 1)
+    assert np.isnan(values).nonzero()[0].tolist() == [7, 8]
+    assert values[[0, 10, 11]].tolist() == [5, 5, 10]
+    everything = _value_per_bucket(events, [(END - 300 * MINUTE, END + 10 * MINUTE)], END, 1)
+    assert np.isnan(everything).all()
 
 
 def test_the_planted_cascade_is_active(run: Run) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from orderflow_assets.calculators import CalculatorSignal, Result, Rows, calculator, scope, strength
+from orderflow_assets.calculators.reading import exists
 from orderflow_assets.calculators.result import tried
+from orderflow_assets.timeseries.arrays import Array
+from orderflow_streaming.schema import GAPS
 
 LEAST_EVENTS = 3
 ACTIVE = timedelta(minutes=30)
@@ -18,6 +21,7 @@ LEAST_FOR_BRANCHING = 30
 BRANCHING_MINUTES = 180
 LEVELS = (("EXTREME", 0.8), ("HIGH", 0.6), ("ELEVATED", 0.4), ("MODERATE", 0.2))
 BUCKET_MINUTES = 5
+BUCKET = timedelta(minutes=BUCKET_MINUTES)
 
 
 @calculator(category="risk", version="1", reads={"main.liquidations": "hours", "bars.bars_1m": "hours"})
@@ -50,7 +54,12 @@ def liquidation_cascade(
         )
     errors: list[str] = []
     signals: list[CalculatorSignal] = []
-    data = {name: _market(name, found, spans.get(name), end, hours, errors, signals) for name, found in events.items()}
+    silent = _silences(store, symbol, exchange, end, hours)
+    data = {}
+    for name, found in events.items():
+        values = _value_per_bucket(found, silent.get(name, []), end, hours)
+        data[name], told = _market(name, found, spans.get(name), values, end, errors)
+        signals += told
     return Result(data, signals, {"min_liquidation_value": min_liquidation_value}, errors)
 
 
@@ -99,22 +108,21 @@ def _market(
     name: str,
     events: list[dict[str, Any]],
     span: float | None,
+    values: Array,
     end: datetime,
-    hours: int,
     errors: list[str],
-    signals: list[CalculatorSignal],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[CalculatorSignal]]:
     cascades = _cascades(events, end)
     summary = _summary(events, span)
     risk = _risk(summary, cascades)
-    analysis = _analysis(name, events, end, hours, errors)
-    signals += _signals(name, cascades, risk, analysis, end)
-    return {
+    analysis = _analysis(name, values, end, errors)
+    data = {
         "summary": summary,
         "cascades": cascades,
         "risk": {**risk, "branching_ratio": _branching(events, end)},
         "timeseries": analysis,
     }
+    return data, _signals(name, cascades, risk, analysis, end)
 
 
 def _summary(events: list[dict[str, Any]], span: float | None) -> dict[str, Any]:
@@ -182,25 +190,54 @@ def _branching(events: list[dict[str, Any]], end: datetime) -> float | None:
     return float(np.clip(1 - math.sqrt(counts.mean() / counts.var()), 0, 1))
 
 
-def _analysis(name: str, events: list[dict[str, Any]], end: datetime, hours: int, errors: list[str]) -> dict[str, Any]:
+def _silences(
+    store: Rows, symbol: str, exchange: str | None, end: datetime, hours: int
+) -> dict[str, list[tuple[datetime, datetime]]]:
+    """Recorded gaps of the liquidations by market: what happened then is not known."""
+    if not exists(store, GAPS.qualified):
+        return {}
+    where, values = scope(symbol, exchange)
+    found = store.query(
+        f"""
+        SELECT exchange || '_' || market_type AS market, coalesce(started_at, detected_at) AS first,
+               coalesce(ended_at, detected_at) AS last
+        FROM ops.gaps
+        WHERE {where} AND stream = 'liquidations' AND filled_at IS NULL AND first < $end::TIMESTAMP
+          AND last > $end::TIMESTAMP - INTERVAL {hours} HOUR""",
+        {**values, "end": end},
+    )
+    gaps: dict[str, list[tuple[datetime, datetime]]] = {}
+    for row in found.to_pylist():
+        gaps.setdefault(row["market"], []).append((row["first"], row["last"]))
+    return gaps
+
+
+def _value_per_bucket(
+    events: list[dict[str, Any]], silent: list[tuple[datetime, datetime]], end: datetime, hours: int
+) -> Array:
+    """Value liquidated in each five minutes up to ``end``, oldest first; NaN where a gap reaches into them."""
+    values = np.zeros(hours * 60 // BUCKET_MINUTES)
+    for event in events:
+        values[-1 - int((end - event["timestamp"]) / BUCKET)] += event["value"]
+    for first, last in silent:
+        oldest, newest = math.floor((end - first) / BUCKET), max(0, math.floor((end - last) / BUCKET))
+        values[max(0, len(values) - 1 - oldest) : len(values) - newest] = np.nan
+    return values
+
+
+def _analysis(name: str, values: Array, end: datetime, errors: list[str]) -> dict[str, Any]:
     """The value per five minutes: which are outliers, and when its level shifted.
 
     Outliers by their tail (ECOD): to an isolation forest a value beyond all it has seen is like the largest of them.
     """
     from orderflow_assets.timeseries.anomalies import anomalies
 
-    count = hours * 60 // BUCKET_MINUTES
-    values = np.zeros(count)
-    for event in events:
-        age = int((end - event["timestamp"]).total_seconds() // (BUCKET_MINUTES * 60))
-        values[count - 1 - min(age, count - 1)] += event["value"]
     spike = tried(errors, f"{name} spikes", lambda: anomalies(np.log1p(values), method="ecod"))
     shift = tried(errors, f"{name} shifts", lambda: anomalies(np.log1p(values), method="cusum"))
-    width = timedelta(minutes=BUCKET_MINUTES)
     return {
         "bucket_minutes": BUCKET_MINUTES,
-        "spikes": [end - (count - 1 - int(place)) * width for place in spike.indices] if spike else None,
-        "shifts": [end - (count - 1 - int(place)) * width for place in shift.indices] if shift else None,
+        "spikes": [end - (len(values) - 1 - int(place)) * BUCKET for place in spike.indices] if spike else None,
+        "shifts": [end - (len(values) - 1 - int(place)) * BUCKET for place in shift.indices] if shift else None,
     }
 
 
