@@ -8,7 +8,7 @@ used, if at most 1 s old.
 from __future__ import annotations
 
 from orderflow_assets.bars.selection import selected
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES, STALE
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, NUMBER, SERIES, STALE
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -38,32 +38,30 @@ _STALE_US = int(STALE.total_seconds() * 1e6)
 
 SELECT = f"""
 WITH raw AS (
-    SELECT {SERIES}, timestamp, id, bid_price, ask_price, bid_qty, ask_qty
+    SELECT {NUMBER} AS series, timestamp, id, bid_price, ask_price, bid_qty, ask_qty
     FROM main.prices
     WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US} MICROSECOND AND timestamp <= $end::TIMESTAMP
 ), sizeless AS (
     SELECT * EXCLUDE (bid_qty, ask_qty) FROM raw WHERE bid_qty IS NULL OR ask_qty IS NULL
 ), touch AS (
-    SELECT {SERIES}, timestamp, bid_1_qty, ask_1_qty
+    SELECT {NUMBER} AS series, timestamp, bid_1_qty, ask_1_qty
     FROM main.orderbooks
     WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US + 1_000_000} MICROSECOND
       AND timestamp <= $end::TIMESTAMP
-      AND ({SERIES}) IN (SELECT DISTINCT ({SERIES}) FROM sizeless)
-    QUALIFY row_number() OVER (PARTITION BY {SERIES}, timestamp ORDER BY id DESC) = 1
+      AND series IN (SELECT DISTINCT series FROM sizeless)
+    QUALIFY row_number() OVER (PARTITION BY series, timestamp ORDER BY id DESC) = 1
 ), sized AS (
     SELECT * FROM raw WHERE bid_qty IS NOT NULL AND ask_qty IS NOT NULL
     UNION ALL BY NAME
     SELECT q.*,
            CASE WHEN q.timestamp - b.timestamp <= INTERVAL 1 SECOND THEN b.bid_1_qty END AS bid_qty,
            CASE WHEN q.timestamp - b.timestamp <= INTERVAL 1 SECOND THEN b.ask_1_qty END AS ask_qty
-    FROM sizeless q ASOF LEFT JOIN touch b
-      ON q.symbol = b.symbol AND q.exchange = b.exchange AND q.market_type = b.market_type
-     AND q.timestamp >= b.timestamp
+    FROM sizeless q ASOF LEFT JOIN touch b ON q.series = b.series AND q.timestamp >= b.timestamp
 ), standing AS (
-    SELECT {SERIES}, epoch_us(timestamp) AS us, bid_price, ask_price, bid_qty, ask_qty,
+    SELECT series, epoch_us(timestamp) AS us, bid_price, ask_price, bid_qty, ask_qty,
            coalesce(bid_price > 0 AND ask_price > bid_price, false) AS valid,
            valid AND coalesce(bid_qty > 0 AND ask_qty > 0, false) AS has_sizes,
-           lead(us, 1, epoch_us($end::TIMESTAMP) + 1) OVER (PARTITION BY {SERIES} ORDER BY timestamp, id) AS next_us,
+           lead(us, 1, epoch_us($end::TIMESTAMP) + 1) OVER (PARTITION BY series ORDER BY timestamp, id) AS next_us,
            least(next_us, us + {_STALE_US}) AS until_us,
            (us + 999999) // 1000000 AS first_second
     FROM sized
@@ -76,24 +74,31 @@ WITH raw AS (
            next_us > second * 1000000 AND second * 1000000 - us <= {_STALE_US} AND valid AS stands
     FROM pieces
     WHERE second * 1000000 > epoch_us($start::TIMESTAMP) AND second * 1000000 <= epoch_us($end::TIMESTAMP)
+), figures AS (
+    SELECT series, second,
+           max(bid_price) FILTER (stands) AS bid_price,
+           max(ask_price) FILTER (stands) AS ask_price,
+           max(bid_qty) FILTER (stands) AS bid_qty,
+           max(ask_qty) FILTER (stands) AS ask_qty,
+           count(*) FILTER (second = first_second) AS quotes,
+           coalesce(sum(life) FILTER (valid), 0) AS quoted_s,
+           sum(life * (ask_price - bid_price)) FILTER (valid) / nullif(quoted_s, 0) AS spread,
+           sum(life * 2e4 * (ask_price - bid_price) / (ask_price + bid_price)) FILTER (valid) / nullif(quoted_s, 0)
+               AS spread_bps,
+           coalesce(sum(life) FILTER (has_sizes), 0) AS sized_s,
+           sum(life * bid_qty / (bid_qty + ask_qty)) FILTER (has_sizes) / nullif(sized_s, 0) AS bid_share,
+           sum(life * ln(bid_qty / ask_qty)) FILTER (has_sizes) / nullif(sized_s, 0) AS log_size_ratio
+    FROM weighted
+    GROUP BY series, second
+), named AS (
+    SELECT DISTINCT {SERIES}, {NUMBER} AS series
+    FROM main.prices
+    WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US} MICROSECOND AND timestamp <= $end::TIMESTAMP
 )
-SELECT {SERIES},
+SELECT * EXCLUDE (series, second),
        make_timestamp((second - 1) * 1000000) AS open_time,
-       make_timestamp(second * 1000000) AS bar_ts,
-       max(bid_price) FILTER (stands) AS bid_price,
-       max(ask_price) FILTER (stands) AS ask_price,
-       max(bid_qty) FILTER (stands) AS bid_qty,
-       max(ask_qty) FILTER (stands) AS ask_qty,
-       count(*) FILTER (second = first_second) AS quotes,
-       coalesce(sum(life) FILTER (valid), 0) AS quoted_s,
-       sum(life * (ask_price - bid_price)) FILTER (valid) / nullif(quoted_s, 0) AS spread,
-       sum(life * 2e4 * (ask_price - bid_price) / (ask_price + bid_price)) FILTER (valid) / nullif(quoted_s, 0)
-           AS spread_bps,
-       coalesce(sum(life) FILTER (has_sizes), 0) AS sized_s,
-       sum(life * bid_qty / (bid_qty + ask_qty)) FILTER (has_sizes) / nullif(sized_s, 0) AS bid_share,
-       sum(life * ln(bid_qty / ask_qty)) FILTER (has_sizes) / nullif(sized_s, 0) AS log_size_ratio
-FROM weighted
-GROUP BY {SERIES}, second
+       make_timestamp(second * 1000000) AS bar_ts
+FROM figures JOIN named USING (series)
 """
 
 LAYER = selected(QUOTES_1S, SELECT, (STREAMS["prices"].table, STREAMS["orderbooks"].table), STALE + STALE)

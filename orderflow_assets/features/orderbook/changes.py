@@ -43,8 +43,7 @@ def size_at(price: Array, other: Side) -> Array:
     """Size that ``other`` (rows, m) shows at each of ``price`` (rows, k), 0 where it shows none."""
     found = np.zeros_like(price)
     for level in range(other.price.shape[1]):
-        same = price == other.price[:, level, None]
-        found[same] = np.broadcast_to(other.qty[:, level, None], price.shape)[same]
+        np.copyto(found, other.qty[:, level, None], where=price == other.price[:, level, None])
     return found
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.bars.series import SERIES, SERIES_NAMES, STALE
+from orderflow_assets.bars.series import NUMBER, SERIES, STALE
 from orderflow_assets.features.grid import Array, Identity, epoch_us, split_series
 from orderflow_streaming.schema import LEVELS
 from orderflow_streaming.store import Store
@@ -57,18 +57,16 @@ _STALE_US = int(STALE.total_seconds() * 1e6)
 
 _SQL = f"""
 WITH last AS (
-    SELECT {SERIES}, (epoch_us(timestamp) + 999999) // 1000000 AS second,
+    SELECT {NUMBER} AS series, (epoch_us(timestamp) + 999999) // 1000000 AS second,
            max(struct_pack(t := timestamp, i := id)) AS row
     FROM main.orderbooks
     WHERE timestamp > $since::TIMESTAMP AND timestamp <= $until::TIMESTAMP
-    GROUP BY ALL
+    GROUP BY series, second
 )
-SELECT {", ".join(f"b.{name}" for name in SERIES_NAMES)}, epoch_us(b.timestamp) AS us, {_LEVELS}, b.bid_tail, b.ask_tail
-FROM last l JOIN main.orderbooks b
-  ON b.id = l.row.i AND b.timestamp = l.row.t
- AND {" AND ".join(f"b.{name} = l.{name}" for name in SERIES_NAMES)}
+SELECT {SERIES}, epoch_us(b.timestamp) AS us, {_LEVELS}, b.bid_tail, b.ask_tail
+FROM last l JOIN main.orderbooks b ON b.id = l.row.i AND b.timestamp = l.row.t
 WHERE b.timestamp > $since::TIMESTAMP AND b.timestamp <= $until::TIMESTAMP
-ORDER BY {SERIES}, b.timestamp
+ORDER BY series, b.timestamp
 """
 
 

@@ -74,6 +74,8 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
         for sql, first in ((_QUOTES_SQL, since - STALE), (_PARENTS_SQL, since), (_SERIES_SQL, since))
     )
     series = {row.pop("series"): tuple(row.values()) for row in named.to_pylist()}
+    if not series:
+        return store.write(SPREADS_1M, SPREADS_1M.arrow_schema.empty_table(), Window(start, end))
     bars = round((end - start) / MINUTE)
     first, beyond = epoch_us(start), epoch_us(end)
     number, *known = (quotes[name].to_numpy() for name in quotes.column_names)
@@ -95,8 +97,6 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
             )
         )
     values = dict(zip(SPREADS_1M.names[len(BAR_COLUMNS) :], map(np.stack, zip(*measured, strict=True)), strict=True))
-    if not values:
-        return store.write(SPREADS_1M, SPREADS_1M.arrow_schema.empty_table(), Window(start, end))
     present = (values["parents"] > 0) | (values["settled_parents"] > 0)
     grid = Grid(tuple(series.values()), start + MINUTE, MINUTE, present, values)
     return store.write(SPREADS_1M, grid.table(SPREADS_1M, values, bars), Window(start, end))

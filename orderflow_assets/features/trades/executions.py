@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orderflow_assets.bars.selection import selected
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES, SERIES_NAMES, STALE
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, NUMBER, SERIES, STALE
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -42,56 +42,56 @@ def _shown(side: str) -> str:
     return f"CASE p.price {cases} ELSE CASE WHEN {reached} THEN 0 END END"
 
 
-def _same(left: str, right: str) -> str:
-    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in SERIES_NAMES)
-
-
 _STALE, _AGE = (f"INTERVAL {round(span.total_seconds() * 1e3)} MILLISECOND" for span in (STALE, BOOK_AGE))
 
 _SQL = f"""
 WITH prices AS (
-    SELECT {SERIES}, date_trunc('millisecond', timestamp) AS timestamp, side, price, sum(quantity) AS executed
+    SELECT {NUMBER} AS series, date_trunc('millisecond', timestamp) AS timestamp, side, price,
+           sum(quantity) AS executed
     FROM main.trades
     WHERE timestamp >= $start::TIMESTAMP - {_STALE} AND timestamp < $end::TIMESTAMP
     GROUP BY ALL
 ), parents AS (
-    SELECT DISTINCT {SERIES}, timestamp FROM prices
+    SELECT DISTINCT series, timestamp FROM prices
 ), books AS (
-    SELECT {SERIES}, timestamp, max(id) AS id, arg_max(bid_1_price, id) AS bid, arg_max(ask_1_price, id) AS ask
+    SELECT {NUMBER} AS series, timestamp, max(id) AS id, arg_max(bid_1_price, id) AS bid,
+           arg_max(ask_1_price, id) AS ask
     FROM main.orderbooks
     WHERE timestamp >= $start::TIMESTAMP - {_STALE} - {_AGE} AND timestamp < $end::TIMESTAMP
-    GROUP BY {SERIES}, timestamp
+    GROUP BY series, timestamp
 ), earlier AS (
     SELECT p.*, b.id AS id, b.timestamp AS snapshot
-    FROM parents p ASOF LEFT JOIN books b ON {_same("p", "b")} AND p.timestamp > b.timestamp
+    FROM parents p ASOF LEFT JOIN books b ON p.series = b.series AND p.timestamp > b.timestamp
 ), between AS (
     SELECT e.*, a.timestamp AS following, a.bid, a.ask,
            least(coalesce(following, e.timestamp + {_STALE}), e.timestamp + {_STALE}) AS reported
-    FROM earlier e ASOF LEFT JOIN books a ON {_same("e", "a")} AND e.timestamp < a.timestamp
+    FROM earlier e ASOF LEFT JOIN books a ON e.series = a.series AND e.timestamp < a.timestamp
+), priced AS MATERIALIZED (
+    SELECT series, timestamp, side, price, executed, reported, id, snapshot,
+           coalesce(timestamp - snapshot <= {_AGE}, false) AS seen,
+           following <= timestamp + {_STALE} AND price = CASE side WHEN 'buy' THEN ask ELSE bid END AS stays_best
+    FROM between JOIN prices USING (series, timestamp)
+    WHERE reported >= $start::TIMESTAMP AND reported < $end::TIMESTAMP
 ), judged AS (
-    SELECT m.*,
-           p.side, p.price, p.executed,
-           coalesce(m.timestamp - m.snapshot <= {_AGE}, false) AS seen,
-           CASE p.side WHEN 'buy' THEN {_shown("ask")} ELSE {_shown("bid")} END AS shown,
-           m.following <= m.timestamp + {_STALE} AND p.price = CASE p.side WHEN 'buy' THEN m.ask ELSE m.bid END
-               AS stays_best
-    FROM between m
-    JOIN prices p ON {_same("p", "m")} AND p.timestamp = m.timestamp
-    LEFT JOIN main.orderbooks b ON b.id = m.id AND b.timestamp = m.snapshot AND {_same("b", "m")}
-    WHERE m.reported >= $start::TIMESTAMP AND m.reported < $end::TIMESTAMP
+    SELECT p.*, CASE p.side WHEN 'buy' THEN {_shown("ask")} ELSE {_shown("bid")} END AS shown
+    FROM priced p LEFT JOIN main.orderbooks b ON b.id = p.id AND b.timestamp = p.snapshot
 ), sided AS (
-    SELECT {SERIES}, timestamp, side, any_value(reported) AS reported, bool_and(seen) AS seen,
+    SELECT series, timestamp, side, any_value(reported) AS reported, bool_and(seen) AS seen,
            coalesce(sum(executed) FILTER (seen AND shown IS NOT NULL), 0) AS executed,
            coalesce(sum(greatest(0, executed - shown)) FILTER (seen AND stays_best), 0) AS hidden
     FROM judged
-    GROUP BY {SERIES}, timestamp, side
+    GROUP BY series, timestamp, side
+), named AS (
+    SELECT DISTINCT {SERIES}
+    FROM main.trades
+    WHERE timestamp >= $start::TIMESTAMP - {_STALE} AND timestamp < $end::TIMESTAMP
 )
 SELECT {SERIES}, date_trunc('minute', reported) AS open_time, open_time + INTERVAL 1 MINUTE AS bar_ts,
        count(*) AS parents,
        count(*) FILTER (NOT seen) AS unseen_parents,
        sum(executed) AS executed,
        sum(hidden) AS hidden
-FROM sided
+FROM sided JOIN named ON series = {NUMBER}
 GROUP BY {SERIES}, date_trunc('minute', reported)
 """
 
