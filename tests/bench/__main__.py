@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import mcp_call, normalize, store, versus, whole
+from tests.bench import features, mcp_call, normalize, store, versus, whole
 
 CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "normalize": normalize.measure,
     "store": store.measure,
     "whole": whole.measure,
+    "layers": features.by_layer,
+    "growth": features.growth,
     "mcp": mcp_call.measure,
     "versus": versus.measure,
 }
