@@ -118,7 +118,7 @@ FROM bars.parent_trades JOIN usual USING ({SERIES})
 WHERE timestamp >= $since AND timestamp < $end AND notional >= large
 ORDER BY {SERIES}
 """
-_NONE_LARGE = pa.table({"bar": pa.array([], pa.int64()), "notional": pa.array([], pa.float64())})
+_NONE_LARGE = pa.schema([("bar", pa.int64()), ("notional", pa.float64())]).empty_table()
 _ALL_SQL = f"""
 SELECT {_BAR}, notional
 FROM bars.parent_trades
@@ -229,4 +229,11 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={
+        PARENT_TRADES.qualified: DAY + _QUARTER * MINUTE,
+        QUOTES_1S.qualified: HOUR + timedelta(seconds=1),
+        VOLUME_BUCKETS.qualified: _WEEK,
+        EXECUTIONS_1M.qualified: _WEEK + _QUARTER * MINUTE,
+        SPREADS_1M.qualified: timedelta(0),
+    },
 )
