@@ -153,5 +153,6 @@ LAYER = Layer(
     WEEK + timedelta(minutes=_TREND),
     "analytics",
     ("duckdb", "python"),
+    backs={BARS_1M.qualified: HOUR, GROUPS["orderbook"].table.qualified: timedelta(0)},
     lineage={feature.name: feature.inputs for feature in ALPHA.columns if feature.inputs},
 )

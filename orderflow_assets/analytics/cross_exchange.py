@@ -147,7 +147,8 @@ LAYER = Layer(
     CROSS_EXCHANGE.table,
     _compute,
     (BARS_1M.qualified, QUOTES_1S.qualified, STREAMS["orderbooks"].table.qualified),
-    HOUR,
+    HOUR + _SECOND,
     "analytics",
     ("duckdb", "python"),
+    backs={BARS_1M.qualified: HOUR, STREAMS["orderbooks"].table.qualified: timedelta(0)},
 )

@@ -114,5 +114,9 @@ LAYER = Layer(
     max(WEEK, DAY),
     "analytics",
     ("duckdb", "python"),
+    backs={
+        BARS_1M.qualified: DAY,
+        **{GROUPS[group].table.qualified: _FIVE * MINUTE for group in ("trades", "prices")},
+    },
     lineage={feature.name: feature.inputs for feature in ORDER_FLOW.columns if feature.inputs},
 )

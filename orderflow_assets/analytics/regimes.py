@@ -247,6 +247,7 @@ MODELS_LAYER = Layer(
     "analytics",
     ("duckdb", "python", "hmmlearn"),
     every=DAY,
+    backs={TABLES[step].qualified: learning.history for step, learning in LEARNING.items()},
 )
 REGIMES_LAYER = Layer(
     REGIMES,
@@ -255,5 +256,9 @@ REGIMES_LAYER = Layer(
     max(learning.run_in for learning in LEARNING.values()) + DAY,
     "analytics",
     ("duckdb", "python"),
+    backs={
+        **{TABLES[step].qualified: learning.run_in + DAY for step, learning in LEARNING.items()},
+        REGIME_MODELS.qualified: DAY,
+    },
 )
 LAYERS: tuple[Layer, ...] = (MODELS_LAYER, REGIMES_LAYER)

@@ -177,4 +177,5 @@ LAYER = Layer(
     timedelta(hours=BASELINE_H + WEEK_H + 2),
     "analytics",
     ("duckdb", "python"),
+    backs={TABLES["5m"].qualified: DAY + HOUR},
 )

@@ -180,4 +180,5 @@ LAYER = Layer(
     _MONTH + 9 * HOUR,
     "signals",
     ("duckdb", "python"),
+    backs={SIGNALS_TABLE.qualified: _LONGEST + MINUTE, BARS_1M.qualified: _PATH_BACK + MINUTE},
 )

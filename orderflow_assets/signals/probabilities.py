@@ -79,7 +79,8 @@ LAYER = Layer(
     PROBABILITIES,
     _compute,
     (SIGNALS_TABLE.qualified, CALIBRATION.qualified),
-    timedelta(days=7),
+    STANDS,
     "signals",
     ("duckdb", "python"),
+    backs={SIGNALS_TABLE.qualified: timedelta(0)},
 )

@@ -83,4 +83,5 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={BARS_1M.qualified: timedelta(0)},
 )

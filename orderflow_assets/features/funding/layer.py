@@ -144,5 +144,6 @@ LAYER = Layer(
     _HISTORY + timedelta(minutes=1),
     "features",
     ("duckdb", "python"),
+    backs={table.qualified: timedelta(0) for table in (BARS_1M, FUNDING_1M, MARK_PRICES.table)},
     across=tuple(table.qualified for table in (FUNDING_1M, SETTLEMENTS)),
 )

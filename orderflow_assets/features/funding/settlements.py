@@ -106,4 +106,5 @@ LAYER = Layer(
     UNCHANGED + timedelta(minutes=1),
     "bars",
     every=HOUR,
+    backs={FUNDING_1M.qualified: timedelta(minutes=1)},
 )

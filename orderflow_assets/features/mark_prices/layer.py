@@ -177,4 +177,9 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={
+        BARS_1M.qualified: timedelta(0),
+        FUNDING_1M.qualified: timedelta(0),
+        **{table.qualified: timedelta(seconds=_LEAD_IN) for table in _SECONDS_OF},
+    },
 )

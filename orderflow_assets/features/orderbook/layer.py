@@ -37,7 +37,7 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     if not books.series:
         return store.write(ORDERBOOK.table, ORDERBOOK.table.arrow_schema.empty_table(), Window(start, end))
     bars = Grid.read(store, BARS_1M, ("mid_close", "quote_volume", "taker_buy_quote"), *grid, books.series)
-    trades = Grid.read(store, TRADES.table, ("market_impact_per_volume",), *grid, books.series)
+    trades = Grid.read(store, TRADES.table, ("market_impact_per_volume",), start, end, MINUTE, books.series)
     values = {name: current(books[name], outputs) for name in ("n_obs", *AS_STORED)}
     values["mlofi"] = _integrated(values, _loadings(store, books.series, start))
     values |= _strength(books, outputs) | _resiliency(books, outputs) | _absorption(bars, trades, outputs)
@@ -118,4 +118,5 @@ LAYER = Layer(
     _LOOKBACK,
     "features",
     ("duckdb", "python"),
+    backs={TRADES.table.qualified: MINUTE, OFI_LOADINGS.qualified: DAY},
 )

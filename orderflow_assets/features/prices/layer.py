@@ -208,7 +208,8 @@ LAYER = Layer(
     PRICES.table,
     _compute,
     tuple(table.qualified for table in (BARS_1M, QUOTES_1S, MICROPRICE, INSTRUMENTS)),
-    _LOOKBACK,
+    _LOOKBACK + DAY,
     "features",
     ("duckdb", "python"),
+    backs={BARS_1M.qualified: _LOOKBACK, QUOTES_1S.qualified: HOUR + timedelta(seconds=1)},
 )
