@@ -118,7 +118,6 @@ FROM bars.parent_trades JOIN usual USING ({SERIES})
 WHERE timestamp >= $since AND timestamp < $end AND notional >= large
 ORDER BY {SERIES}
 """
-_NONE_LARGE = pa.schema([("bar", pa.int64()), ("notional", pa.float64())]).empty_table()
 _ALL_SQL = f"""
 SELECT {_BAR}, notional
 FROM bars.parent_trades
@@ -148,9 +147,10 @@ def _whale_thresholds(store: Store, bars: Grid, recent: datetime, end: datetime)
     counts = np.nan_to_num(bars["parent_count"][:, -judged[-1] - 1 :]).astype(np.int64)
     large = dict(split_series(store.query(_LARGE_SQL, window | {"recent": recent}, timeout_s=600)))
     thresholds = []
+    none = pa.schema([("bar", pa.int64()), ("notional", pa.float64())]).empty_table()
     for identity, count in zip(bars.series, counts, strict=True):
         try:
-            quantile = _whales(large.get(identity, _NONE_LARGE), judged, count)
+            quantile = _whales(large.get(identity, none), judged, count)
         except sizes.OutOfReachError:
             rows = store.query(_ALL_SQL, window | dict(zip(SERIES_NAMES, identity, strict=True)), timeout_s=600)
             quantile = _whales(rows, judged, None)
