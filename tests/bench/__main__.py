@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import features, mcp_call, normalize, store, versus, whole
+from tests.bench import against_pandas, features, mcp_call, normalize, store, versus, whole
 
 CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "normalize": normalize.measure,
@@ -24,6 +24,7 @@ CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "whole": whole.measure,
     "layers": features.by_layer,
     "growth": features.growth,
+    "pandas": against_pandas.measure,
     "mcp": mcp_call.measure,
     "versus": versus.measure,
 }

@@ -27,7 +27,7 @@ from typing import Any
 from orderflow_assets.bars.series import DAY, HOUR
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
-from orderflow_streaming.store import connect
+from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.endpoint import database_path
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.store.server import StoreServer
@@ -79,13 +79,7 @@ def market(rate: float, hours: int, history: timedelta) -> Iterator[tuple[Path, 
         server.start()
         try:
             with connect(folder, scope="write") as store:
-                world = World(START - HOUR, START + hours * HOUR, rate)
-                world.store_into(store, START - HOUR, START)
-                for layer in LAYERS:
-                    layer.compute(store, START - HOUR, START)
-                for layer in LAYERS:
-                    _repeat(engine, layer, history)
-                ticks = world.store_into(store, START, START + hours * HOUR)
+                ticks = filled(store, rate, hours, history)
             engine.checkpoint()
             yield folder, ticks
         finally:
@@ -93,7 +87,18 @@ def market(rate: float, hours: int, history: timedelta) -> Iterator[tuple[Path, 
             engine.close()
 
 
-def _repeat(engine: Engine, layer: Layer, history: timedelta) -> None:
+def filled(store: Store, rate: float, hours: int, history: timedelta) -> dict[str, int]:
+    """Store the ticks of ``hours`` and what was computed before them; rows by stream."""
+    world = World(START - HOUR, START + hours * HOUR, rate)
+    world.store_into(store, START - HOUR, START)
+    for layer in LAYERS:
+        layer.compute(store, START - HOUR, START)
+    for layer in LAYERS:
+        _repeat(store, layer, history)
+    return world.store_into(store, START, START + hours * HOUR)
+
+
+def _repeat(store: Store, layer: Layer, history: timedelta) -> None:
     """Store the rows of the hour before the start again for every hour before it that some layer reads."""
     table = layer.table
     read = max((reader.back(table.qualified) for reader in LAYERS if table.qualified in reader.inputs), default=HOUR)
@@ -102,13 +107,12 @@ def _repeat(engine: Engine, layer: Layer, history: timedelta) -> None:
         return
     times = [column.name for column in table.columns if column.type == "TIMESTAMP"]
     moved = ", ".join(f'"{name}" - to_hours(ago) AS "{name}"' for name in times)
-    with engine.transaction() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table.qualified} BY NAME SELECT * EXCLUDE (ago) REPLACE ({moved}) "
-            f'FROM {table.qualified}, range(1, ?) AS past(ago) WHERE "{table.time}" >= ? AND "{table.time}" < ? '
-            f'ORDER BY "{table.time}" - to_hours(ago)',
-            [round(back / HOUR), START - HOUR, START],
-        )
+    store.insert_select(
+        table,
+        f"SELECT * EXCLUDE (ago) REPLACE ({moved}) FROM {table.qualified}, range(1, $hours) AS past(ago) "
+        f'WHERE "{table.time}" >= $since AND "{table.time}" < $until ORDER BY "{table.time}" - to_hours(ago)',
+        {"hours": round(back / HOUR), "since": START - HOUR, "until": START},
+    )
 
 
 def computed(folder: Path, hours: int) -> list[Spent]:

@@ -198,8 +198,7 @@ class World:
         return np.floor(mid + 0.4 * np.sin(place / (20 + series.number % 7))).astype(np.int64)
 
     def mid_at(self, series: Series, us: Integers) -> Floats:
-        mid: Floats = (self.ticks_at(series, us) + 0.5) * series.coin.tick
-        return mid
+        return np.multiply(self.ticks_at(series, us) + 0.5, series.coin.tick, dtype=np.float64)
 
 
 def funding_hours(series: Series) -> float:
