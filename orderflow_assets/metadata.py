@@ -19,6 +19,7 @@ from dagster import (
 
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.layer import Layer
+from orderflow_assets.sources import fingerprint
 from orderflow_streaming.tables import Column, Table
 
 OWNERS = ["team:orderflow"]
@@ -83,8 +84,7 @@ def table_version(table: Table, *sources: str) -> str:
 
 
 def layer_version(layer: Layer) -> str:
-    """Version of a computed table: its declaration, the module that computes it and the texts it was given."""
-    module = inspect.getmodule(layer.compute)
+    """Version of a computed table: its declaration, all modules that compute it and the texts these were given."""
     given = inspect.getclosurevars(layer.compute).nonlocals if inspect.isfunction(layer.compute) else {}
     texts = [value for _, value in sorted(given.items()) if isinstance(value, str)]
-    return table_version(layer.table, inspect.getsource(module) if module else "", *texts, *layer.inputs)
+    return table_version(layer.table, fingerprint(layer.compute.__module__), *texts, *layer.inputs)
