@@ -8,6 +8,7 @@ from __future__ import annotations
 from orderflow_assets.analytics.inputs import RANKED
 from orderflow_assets.analytics.symbols import SymbolGroup
 from orderflow_assets.features.feature import BALANCE, SHARE, Feature
+from orderflow_assets.lineage import columns_of
 
 PRESSURE_WEIGHTS: dict[str, float] = {
     "pressure_book": 0.20,
@@ -29,6 +30,14 @@ BANDS: tuple[tuple[float, str], ...] = ((50, "strong"), (25, "moderate"), (10, "
 BIAS = ("neutral", *(f"{word}_{side}" for side in ("buy", "sell") for _, word in BANDS))
 _LABELS = "{" + ", ".join(BIAS) + "}"
 _FLOW, _LEVERAGE, _CROSS = "analytics.order_flow", "analytics.leverage", "analytics.cross_exchange"
+_PRESSURE = (
+    *columns_of(_FLOW, "liquidity_imbalance", "aggression_15m"),
+    *columns_of(_LEVERAGE, "oi_intent", "funding_stress", "basis_bps"),
+    *columns_of(_CROSS, "flow_synchronization"),
+)
+_SQUEEZE = (*columns_of(_LEVERAGE, "leverage_index", "funding_stress"), *columns_of(_FLOW, "liquidity_vacuum"))
+_ABSORBED = (*columns_of("features.orderbook", "absorption_ratio", "absorbing_side"), "bars.bars_1m.quote_volume")
+_ALL = tuple(dict.fromkeys((*_PRESSURE, *_SQUEEZE, *_ABSORBED)))
 _WEEK = "bar against the previous 7 d"
 
 
@@ -55,6 +64,7 @@ ALPHA = SymbolGroup(
             "weight is known. Positive = upward pressure. A score, not a probability.",
             "weighted mean of percent ranks; weights are priors",
             SCORE,
+            inputs=_PRESSURE,
         ),
         Feature(
             "squeeze",
@@ -65,6 +75,7 @@ ALPHA = SymbolGroup(
             "is known. Pressure for a forced move against the crowded side.",
             "weighted mean of percent ranks; weights are priors",
             SHARE,
+            inputs=_SQUEEZE,
         ),
         Feature(
             "absorption",
@@ -75,7 +86,7 @@ ALPHA = SymbolGroup(
             "weighted by the value each traded in the last hour.",
             "impact residual, Kyle 1985",
             SHARE,
-            inputs=("features.orderbook.absorption_ratio",),
+            inputs=("features.orderbook.absorption_ratio", "bars.bars_1m.quote_volume"),
         ),
         Feature(
             "composite",
@@ -86,6 +97,7 @@ ALPHA = SymbolGroup(
             "signed by absorbing_side (buy and up positive) where they are known; NULL under two of the three.",
             "unweighted mean",
             SCORE,
+            inputs=_ALL,
         ),
         Feature(
             "bias",
@@ -98,6 +110,7 @@ ALPHA = SymbolGroup(
             "bands of the score",
             _LABELS,
             "label",
+            inputs=_ALL,
         ),
         Feature(
             "squeeze_side",
@@ -109,6 +122,7 @@ ALPHA = SymbolGroup(
             "sign of funding",
             "{up, down, none}",
             "label",
+            inputs=(f"{_LEVERAGE}.funding_stress",),
         ),
         Feature(
             "absorbing_side",
@@ -120,7 +134,7 @@ ALPHA = SymbolGroup(
             "impact residual, Kyle 1985",
             "{buy, sell, none}",
             "label",
-            inputs=("features.orderbook.absorption_ratio", "features.orderbook.absorbing_side"),
+            inputs=_ABSORBED,
         ),
         Feature(
             "pressure_trend",
@@ -130,6 +144,7 @@ ALPHA = SymbolGroup(
             "institutional_pressure less its value 15 minutes before.",
             "first difference",
             "[-200, 200]",
+            inputs=_PRESSURE,
         ),
     ),
     companions=(
@@ -187,6 +202,7 @@ ALPHA = SymbolGroup(
             "Share of the known parts of institutional_pressure that point its way by more than 0.1.",
             "share of components on one side",
             SHARE,
+            inputs=_PRESSURE,
         ),
         Feature(
             "confidence",
@@ -196,6 +212,7 @@ ALPHA = SymbolGroup(
             "Weight of the known parts of institutional_pressure over all weight.",
             "coverage",
             SHARE,
+            inputs=_PRESSURE,
         ),
         Feature(
             "squeeze_confidence",
@@ -205,6 +222,7 @@ ALPHA = SymbolGroup(
             "Weight of the known parts of squeeze over all weight.",
             "coverage",
             SHARE,
+            inputs=_SQUEEZE,
         ),
     ),
 )

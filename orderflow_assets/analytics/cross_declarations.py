@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orderflow_assets.analytics.symbols import SymbolGroup
 from orderflow_assets.features.feature import NON_NEGATIVE, Feature
+from orderflow_assets.lineage import book_levels, columns_of
 from orderflow_streaming.markets import MARKETS
 
 SIZE_QUOTE = 10_000.0
@@ -13,6 +14,8 @@ WINDOW_CAP_S = 3600
 _MARKETS = "{" + ", ".join(MARKETS) + "}"
 _NET = "bid of the selling venue x (1 - its taker fee) / (ask of the buying venue x (1 + its taker fee)) - 1, in bps"
 _FEES = "fees are the published base-tier constants; balances lie on both venues, transfer is not included"
+
+_TOUCH, _SECONDS = (columns_of(f"bars.{table}", "bid_price", "ask_price") for table in ("bars_1m", "quotes_1s"))
 
 CROSS_EXCHANGE = SymbolGroup(
     name="cross_exchange",
@@ -27,6 +30,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "Venues with a valid quote at bar_ts.",
             "definition",
             NON_NEGATIVE,
+            inputs=_TOUCH,
         ),
         Feature(
             "price_dispersion_bps",
@@ -36,6 +40,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "1e4 x (largest mid - smallest mid) / median mid over the quoting venues; NULL under two.",
             "definition",
             NON_NEGATIVE,
+            inputs=_TOUCH,
         ),
         Feature(
             "buy_market",
@@ -46,6 +51,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "definition",
             _MARKETS,
             "label",
+            inputs=_TOUCH,
         ),
         Feature(
             "sell_market",
@@ -56,6 +62,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "definition",
             _MARKETS,
             "label",
+            inputs=_TOUCH,
         ),
         Feature(
             "gross_spread_bps",
@@ -64,6 +71,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "bar close",
             "1e4 x (bid of the selling venue / ask of the buying venue - 1) of that pair.",
             "executable spread",
+            inputs=_TOUCH,
         ),
         Feature(
             "net_spread_bps",
@@ -72,6 +80,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "bar close",
             f"{_NET}, of that pair; positive is a profit at the touch; {_FEES}.",
             "executable spread net of fees",
+            inputs=_TOUCH,
         ),
         Feature(
             "sized_buy_market",
@@ -82,6 +91,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "definition",
             _MARKETS,
             "label",
+            inputs=book_levels(),
         ),
         Feature(
             "sized_sell_market",
@@ -92,6 +102,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "definition",
             _MARKETS,
             "label",
+            inputs=book_levels(),
         ),
         Feature(
             "sized_net_spread_bps",
@@ -101,6 +112,7 @@ CROSS_EXCHANGE = SymbolGroup(
             f"As net_spread_bps at the mean prices of taking {SIZE_QUOTE:,.0f} quote from the ten best levels; venues "
             f"whose ten levels hold less are left out; NULL under two; {_FEES}.",
             "executable spread net of fees",
+            inputs=book_levels(),
         ),
         Feature(
             "executable_s",
@@ -111,6 +123,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "NULL where fewer than two venues quoted in the bar.",
             "definition",
             "[0, 60]",
+            inputs=_SECONDS,
         ),
         Feature(
             "executable_window_s",
@@ -120,6 +133,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "Length of the unbroken run of such seconds up to bar_ts, at most one hour; 0 where none is open.",
             "definition",
             f"[0, {WINDOW_CAP_S}]",
+            inputs=_SECONDS,
         ),
         Feature(
             "flow_synchronization",
@@ -130,6 +144,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "a pair needs 30 minutes known on both; NULL without a pair.",
             "mean pairwise correlation",
             "[-1, 1]",
+            inputs=columns_of("bars.bars_1m", "quote_volume", "taker_buy_quote"),
         ),
         Feature(
             "flow_pairs",
@@ -139,6 +154,7 @@ CROSS_EXCHANGE = SymbolGroup(
             "Pairs of venues in flow_synchronization.",
             "definition",
             NON_NEGATIVE,
+            inputs=columns_of("bars.bars_1m", "quote_volume", "taker_buy_quote"),
         ),
     ),
 )

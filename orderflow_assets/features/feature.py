@@ -12,6 +12,7 @@ from math import isinf
 from typing import Literal
 
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY
+from orderflow_assets.lineage import Sources
 from orderflow_streaming.tables import Column, Table
 
 ROUNDING = 1e-9
@@ -61,7 +62,7 @@ class Feature:
     source: str
     interval: str = "(-inf, inf)"
     dtype: Literal["float", "flag", "label"] = "float"
-    inputs: tuple[str, ...] = ()
+    inputs: Sources = ()
     """Columns it is made of, ``schema.table.column``: the lineage Dagster shows."""
 
     @property
@@ -106,6 +107,11 @@ class Group:
     @cached_property
     def columns(self) -> tuple[Feature, ...]:
         return (*self.features, *self.companions)
+
+    @cached_property
+    def lineage(self) -> dict[str, Sources]:
+        """What each column is declared to be made of."""
+        return {feature.name: feature.inputs for feature in self.columns if feature.inputs}
 
     @cached_property
     def table(self) -> Table:

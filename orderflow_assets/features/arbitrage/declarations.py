@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, NON_NEGATIVE, SHARE, Feature, Group
 from orderflow_assets.features.funding.declarations import VENUES
+from orderflow_assets.lineage import Sources, columns_of
 
 FUNDING_HOLDING_H, BASIS_HOLDING_H = 24, 8
 """Planned holding times: assumptions."""
@@ -22,15 +23,21 @@ _PULL = tuple(
     f"features.mark_prices.{name}"
     for name in ("premium_bps", "basis_ou_mean_bps", "basis_ou_phi", "basis_mean_reversion_speed")
 )
-_EDGE = (*_SPREAD, *_COSTS, *_PULL)
+_FUNDING_LEGS = columns_of("features.funding", "funding_low_exchange", "funding_high_exchange")
+_EDGE = (*_SPREAD, *_FUNDING_LEGS, *_COSTS, *_PULL)
 _APART = ("bars.premium_spreads_1m.basis_spread",)
+_BASIS_LEGS = columns_of("bars.premium_spreads_1m", "high_exchange", "low_exchange")
 
-_COST_COLUMNS: tuple[Feature, ...] = (
-    Feature("fees_bps", "bps", "constants", _CLOSE, "Taker fees of both legs, in and out.", "analytics/fees.py",
-            NON_NEGATIVE),
-    Feature("spreads_bps", "bps", "quotes", "bar", "Quoted spreads of both legs, time-weighted.", "quoted spread",
-            NON_NEGATIVE, inputs=_COSTS),
-)  # fmt: skip
+
+def _cost_columns(legs: Sources) -> tuple[Feature, ...]:
+    """What the legs cost; ``legs`` are the columns that say which venues they are on."""
+    return (
+        Feature("fees_bps", "bps", "constants", _CLOSE, "Taker fees of both legs, in and out.", "analytics/fees.py",
+                NON_NEGATIVE, inputs=legs),
+        Feature("spreads_bps", "bps", "quotes", "bar", "Quoted spreads of both legs, time-weighted.", "quoted spread",
+                NON_NEGATIVE, inputs=(*legs, *_COSTS)),
+    )  # fmt: skip
+
 
 FUNDING_ARBITRAGE = Group(
     "funding_arbitrage",
@@ -121,9 +128,9 @@ FUNDING_ARBITRAGE = Group(
             "the mean of its fit (mark_prices.basis_mean_reversion_speed); none where a fit does not pull.",
             "Uhlenbeck & Ornstein 1930",
             ANY,
-            inputs=_PULL,
+            inputs=(*_FUNDING_LEGS, *_PULL),
         ),
-        *_COST_COLUMNS,
+        *_cost_columns(_FUNDING_LEGS),
     ),
 )
 
@@ -150,7 +157,7 @@ BASIS_ARBITRAGE = Group(
             "expected_profit_bps exceeds 0.",
             "net edge",
             dtype="flag",
-            inputs=(*_APART, *_COSTS),
+            inputs=(*_APART, *_BASIS_LEGS, *_COSTS),
         ),
         Feature(
             "long_basis_exchange",
@@ -184,7 +191,7 @@ BASIS_ARBITRAGE = Group(
             "Funding paid meanwhile is not in it.",
             "Uhlenbeck & Ornstein 1930",
             ANY,
-            inputs=(*_APART, *_COSTS),
+            inputs=(*_APART, *_BASIS_LEGS, *_COSTS),
         ),
         Feature(
             "convergence_probability",
@@ -208,7 +215,7 @@ BASIS_ARBITRAGE = Group(
             f"expected_profit_bps / 10,000 x 8760 / {BASIS_HOLDING_H}: as if one could trade it again and again.",
             "simple annualisation",
             ANY,
-            inputs=(*_APART, *_COSTS),
+            inputs=(*_APART, *_BASIS_LEGS, *_COSTS),
         ),
         Feature(
             "spread_reversion_speed",
@@ -230,6 +237,6 @@ BASIS_ARBITRAGE = Group(
             NON_NEGATIVE,
             inputs=_APART,
         ),
-        *_COST_COLUMNS,
+        *_cost_columns(_BASIS_LEGS),
     ),
 )

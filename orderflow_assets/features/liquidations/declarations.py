@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, BALANCE, NON_NEGATIVE, SHARE, Feature, Group
 from orderflow_assets.features.liquidations.feeds import LABELS
+from orderflow_assets.lineage import columns_of
 
 _EVENTS, _BAR, _FIVE = "liquidations", "bar", "5 min"
 _RUN = "clusters that touch the bar"
@@ -235,6 +236,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "features.liquidations.feeds names the page of each venue",
         f"{{{', '.join(LABELS)}}}",
         dtype="label",
+        inputs=columns_of("bars.bars_1m", "exchange", "market_type", "bar_ts"),
     ),
     Feature(
         "long_liquidation_value_5m",

@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, BALANCE, NON_NEGATIVE, POSITIVE, SHARE, Feature, Group
 from orderflow_assets.features.orderbook.flow import MLOFI
+from orderflow_assets.lineage import columns_of
 
 _BOOK, _BOTH = "orderbook", "orderbook and trades"
 _CLOSE, _BAR, _DAY, _MINUTE = "bar close", "bar", "bar against the previous 24 h", "60 s at 1 s"
+
+_MINUTES = "bars.books_1m"
+_LOG_DEPTH = columns_of(
+    _MINUTES, *(f"log_depth_{what}" for what in ("count", "sum", "square", "pairs", "pair_sum", "product"))
+)
+_ABSORBED = (
+    *columns_of("bars.bars_1m", "mid_close", "quote_volume", "taker_buy_quote"),
+    "features.trades.market_impact_per_volume",
+)
+_INTEGRATED = (
+    *columns_of(_MINUTES, *MLOFI),
+    "bars.ofi_loadings.loading",
+)
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -21,6 +35,7 @@ FEATURES: tuple[Feature, ...] = (
         "(bid size - ask size) / (bid size + ask size) over the best five levels, mean over the seconds of the bar.",
         "Cao, Hansch & Wang 2009",
         BALANCE,
+        inputs=(f"{_MINUTES}.depth_imbalance_5",),
     ),
     Feature(
         "depth_imbalance_10",
@@ -30,6 +45,7 @@ FEATURES: tuple[Feature, ...] = (
         "The same over ten levels; NULL where the venue publishes fewer.",
         "Cao, Hansch & Wang 2009",
         BALANCE,
+        inputs=(f"{_MINUTES}.depth_imbalance_10",),
     ),
     Feature(
         "cumulative_depth_imbalance",
@@ -40,6 +56,7 @@ FEATURES: tuple[Feature, ...] = (
         "sides cover (coverage_bps).",
         "depth in a price band",
         BALANCE,
+        inputs=(f"{_MINUTES}.cumulative_depth_imbalance",),
     ),
     Feature(
         "liquidity_gradient",
@@ -50,6 +67,7 @@ FEATURES: tuple[Feature, ...] = (
         "High: a deep book close to the mid.",
         "after Naes & Skjeltorp 2006",
         NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.liquidity_gradient",),
     ),
     Feature(
         "liquidity_concentration_idx",
@@ -60,6 +78,7 @@ FEATURES: tuple[Feature, ...] = (
         "one level holding all gives 1.",
         "Hirschman-Herfindahl",
         SHARE,
+        inputs=(f"{_MINUTES}.liquidity_concentration_idx",),
     ),
     Feature(
         "vwap_depth",
@@ -69,11 +88,48 @@ FEATURES: tuple[Feature, ...] = (
         "Size-weighted mean price of the best ten levels of both sides.",
         "centre of mass of the book",
         POSITIVE,
+        inputs=(f"{_MINUTES}.vwap_depth",),
     ),
-    Feature("bid_depth_5", "quote ccy", _BOOK, _BAR, "Mean notional of the best five bids.", "depth", NON_NEGATIVE),
-    Feature("ask_depth_5", "quote ccy", _BOOK, _BAR, "Mean notional of the best five asks.", "depth", NON_NEGATIVE),
-    Feature("bid_depth_10", "quote ccy", _BOOK, _BAR, "Mean notional of the best ten bids.", "depth", NON_NEGATIVE),
-    Feature("ask_depth_10", "quote ccy", _BOOK, _BAR, "Mean notional of the best ten asks.", "depth", NON_NEGATIVE),
+    Feature(
+        "bid_depth_5",
+        "quote ccy",
+        _BOOK,
+        _BAR,
+        "Mean notional of the best five bids.",
+        "depth",
+        NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.bid_depth_5",),
+    ),
+    Feature(
+        "ask_depth_5",
+        "quote ccy",
+        _BOOK,
+        _BAR,
+        "Mean notional of the best five asks.",
+        "depth",
+        NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.ask_depth_5",),
+    ),
+    Feature(
+        "bid_depth_10",
+        "quote ccy",
+        _BOOK,
+        _BAR,
+        "Mean notional of the best ten bids.",
+        "depth",
+        NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.bid_depth_10",),
+    ),
+    Feature(
+        "ask_depth_10",
+        "quote ccy",
+        _BOOK,
+        _BAR,
+        "Mean notional of the best ten asks.",
+        "depth",
+        NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.ask_depth_10",),
+    ),
     Feature(
         "queue_position_drift",
         "touch depths",
@@ -82,6 +138,7 @@ FEATURES: tuple[Feature, ...] = (
         "ofi_cks over the mean size at the touch, (Qb + Qa) / 2. Positive: net buying pressure.",
         "Cont, Kukanov & Stoikov 2014",
         ANY,
+        inputs=(f"{_MINUTES}.queue_position_drift",),
     ),
     Feature(
         "add_cancel_ratio",
@@ -93,6 +150,7 @@ FEATURES: tuple[Feature, ...] = (
         "withdrawn than provided. Snapshots undercount both, so read it as relative.",
         "after Hasbrouck & Saar 2009",
         SHARE,
+        inputs=(f"{_MINUTES}.add_cancel_ratio",),
     ),
     Feature(
         "absorption_ratio",
@@ -104,6 +162,7 @@ FEATURES: tuple[Feature, ...] = (
         "reaches its 24 h median and lambda > 0.",
         "Kyle 1985; Cont et al. 2014",
         SHARE,
+        inputs=_ABSORBED,
     ),
     Feature(
         "replenishment_speed",
@@ -114,6 +173,7 @@ FEATURES: tuple[Feature, ...] = (
         "(0.001, 0.9999), over the bars that had snapshots. Fast: the depth returns to normal soon.",
         "Foucault, Kadan & Kandel 2005; Large 2007",
         POSITIVE,
+        inputs=_LOG_DEPTH,
     ),
     Feature(
         "liquidity_persistence_score",
@@ -124,6 +184,7 @@ FEATURES: tuple[Feature, ...] = (
         "over the bar; prices the book no longer shows are left out of both sums. 1: nothing left.",
         "survival of displayed size",
         SHARE,
+        inputs=(f"{_MINUTES}.liquidity_persistence_score",),
     ),
     Feature(
         "liquidity_migration_velocity",
@@ -134,6 +195,7 @@ FEATURES: tuple[Feature, ...] = (
         "liquidity moves away from the mid.",
         "velocity of the depth's centre of mass",
         ANY,
+        inputs=(f"{_MINUTES}.liquidity_migration_velocity",),
     ),
     Feature(
         "pull_wall_detected",
@@ -145,6 +207,7 @@ FEATURES: tuple[Feature, ...] = (
         "x 1.4826 MAD.",
         "Lee, Eom & Park 2013",
         dtype="flag",
+        inputs=(f"{_MINUTES}.pull_wall_detected",),
     ),
     Feature(
         "push_wall_detected",
@@ -155,6 +218,7 @@ FEATURES: tuple[Feature, ...] = (
         "is reported.",
         "Lee, Eom & Park 2013",
         dtype="flag",
+        inputs=(f"{_MINUTES}.push_wall_detected",),
     ),
     Feature(
         "support_strength",
@@ -164,9 +228,17 @@ FEATURES: tuple[Feature, ...] = (
         "Mean bid notional within 25 bps over its median of the 24 h before; 1 is usual.",
         "depth against its norm",
         NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.bid_depth_25bps",),
     ),
     Feature(
-        "resistance_strength", "ratio", _BOOK, _DAY, "The same on the ask side.", "depth against its norm", NON_NEGATIVE
+        "resistance_strength",
+        "ratio",
+        _BOOK,
+        _DAY,
+        "The same on the ask side.",
+        "depth against its norm",
+        NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.ask_depth_25bps",),
     ),
 )
 
@@ -179,8 +251,18 @@ COMPANIONS: tuple[Feature, ...] = (
         "Mean distance cumulative_depth_imbalance could look out to, 50 at most.",
         "coverage",
         "(0, 50]",
+        inputs=(f"{_MINUTES}.coverage_bps",),
     ),
-    Feature("vwap_depth_bps", "bps", _BOOK, _CLOSE, "10,000 (vwap_depth / M - 1).", "centre of mass of the book", ANY),
+    Feature(
+        "vwap_depth_bps",
+        "bps",
+        _BOOK,
+        _CLOSE,
+        "10,000 (vwap_depth / M - 1).",
+        "centre of mass of the book",
+        ANY,
+        inputs=(f"{_MINUTES}.vwap_depth_bps",),
+    ),
     Feature(
         "ofi_cks",
         "base units",
@@ -190,6 +272,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "snapshots at most 5 s apart, of what the best bid gained less what the best ask gained.",
         "Cont, Kukanov & Stoikov 2014",
         ANY,
+        inputs=(f"{_MINUTES}.ofi_cks",),
     ),
     Feature(
         "absorbing_side",
@@ -199,8 +282,18 @@ COMPANIONS: tuple[Feature, ...] = (
         "-sign(D): 1 where passive buyers absorbed, -1 where sellers did; NULL with absorption_ratio.",
         "Kyle 1985",
         "[-1, 1]",
+        inputs=_ABSORBED,
     ),
-    Feature("replenishment_half_life", "s", _BOOK, "1 h at 1 s", "ln 2 / replenishment_speed.", "Large 2007", POSITIVE),
+    Feature(
+        "replenishment_half_life",
+        "s",
+        _BOOK,
+        "1 h at 1 s",
+        "ln 2 / replenishment_speed.",
+        "Large 2007",
+        POSITIVE,
+        inputs=_LOG_DEPTH,
+    ),
     Feature(
         "bid_depth_25bps",
         "quote ccy",
@@ -209,6 +302,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Mean bid notional within 25 bps, of the stored levels.",
         "depth in a price band",
         NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.bid_depth_25bps",),
     ),
     Feature(
         "ask_depth_25bps",
@@ -218,6 +312,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Mean ask notional within 25 bps, of the stored levels.",
         "depth in a price band",
         NON_NEGATIVE,
+        inputs=(f"{_MINUTES}.ask_depth_25bps",),
     ),
     Feature(
         "bid_wall_detected",
@@ -227,6 +322,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "A bid level is a wall when the bar closes.",
         "Lee, Eom & Park 2013",
         dtype="flag",
+        inputs=(f"{_MINUTES}.bid_wall_detected",),
     ),
     Feature(
         "ask_wall_detected",
@@ -236,6 +332,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "An ask level is a wall when the bar closes.",
         "Lee, Eom & Park 2013",
         dtype="flag",
+        inputs=(f"{_MINUTES}.ask_wall_detected",),
     ),
     *(
         Feature(
@@ -247,6 +344,7 @@ COMPANIONS: tuple[Feature, ...] = (
             "second to the next, summed over the bar, over the mean size of the best ten levels.",
             "Cont, Cucuringu & Zhang 2023",
             ANY,
+            inputs=(f"{_MINUTES}.{name}",),
         )
         for level, name in enumerate(MLOFI, start=1)
     ),
@@ -259,6 +357,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "the day before, sizes of the weights adding up to 1. Positive: net buying pressure.",
         "Cont, Cucuringu & Zhang 2023",
         ANY,
+        inputs=_INTEGRATED,
     ),
 )
 

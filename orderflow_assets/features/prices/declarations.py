@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, NON_NEGATIVE, POSITIVE, SHARE, Feature, Group
+from orderflow_assets.lineage import columns_of
 
 _QUOTES, _TOUCH = "quotes", "quotes with sizes at the touch"
 _CLOSE, _BAR, _DAY, _QUARTER = "bar close", "bar", "previous 24 h", "15 min at 1 s"
+
+_BARS, _TICK = "bars.bars_1m", "ops.instruments.tick_size"
+_MID, _TRADED = columns_of(_BARS, "mid_close"), columns_of(_BARS, "volume", "quote_volume")
+_TOUCHING = columns_of(_BARS, "bid_price", "ask_price", "bid_qty", "ask_qty")
+_MICRO = (*_MID, *_TOUCHING, _TICK, "bars.microprice.shift_ticks")
+_SECONDS = columns_of("bars.quotes_1s", "bid_price", "ask_price")
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -17,9 +24,28 @@ FEATURES: tuple[Feature, ...] = (
         "only, or is more than 5 s old.",
         "midpoint",
         POSITIVE,
+        inputs=_MID,
     ),
-    Feature("bid_price", "quote ccy", _QUOTES, _CLOSE, "Best bid B of the same quote.", "best quote", POSITIVE),
-    Feature("ask_price", "quote ccy", _QUOTES, _CLOSE, "Best ask A of the same quote.", "best quote", POSITIVE),
+    Feature(
+        "bid_price",
+        "quote ccy",
+        _QUOTES,
+        _CLOSE,
+        "Best bid B of the same quote.",
+        "best quote",
+        POSITIVE,
+        inputs=(f"{_BARS}.bid_price",),
+    ),
+    Feature(
+        "ask_price",
+        "quote ccy",
+        _QUOTES,
+        _CLOSE,
+        "Best ask A of the same quote.",
+        "best quote",
+        POSITIVE,
+        inputs=(f"{_BARS}.ask_price",),
+    ),
     Feature(
         "microprice",
         "quote ccy",
@@ -30,6 +56,7 @@ FEATURES: tuple[Feature, ...] = (
         "before; NULL until there is one, weighted_mid stands beside it.",
         "Stoikov 2018",
         POSITIVE,
+        inputs=_MICRO,
     ),
     Feature(
         "microprice_deviation",
@@ -38,6 +65,7 @@ FEATURES: tuple[Feature, ...] = (
         _CLOSE,
         "10,000 (microprice - M) / M. Positive: the next mid is expected higher.",
         "Stoikov 2018",
+        inputs=_MICRO,
     ),
     Feature(
         "microprice_zscore",
@@ -47,6 +75,7 @@ FEATURES: tuple[Feature, ...] = (
         "microprice_deviation less its mean, over its standard deviation, both of the 24 h before the bar.",
         "z-score",
         ANY,
+        inputs=_MICRO,
     ),
     Feature(
         "spread",
@@ -56,6 +85,7 @@ FEATURES: tuple[Feature, ...] = (
         "A - B, each quote weighted by the time it stood inside the bar, 5 s at most.",
         "Huang & Stoll 1996",
         POSITIVE,
+        inputs=(f"{_BARS}.spread",),
     ),
     Feature(
         "spread_bps",
@@ -65,6 +95,7 @@ FEATURES: tuple[Feature, ...] = (
         "10,000 (A - B) / M, time-weighted in the same way.",
         "Huang & Stoll 1996",
         POSITIVE,
+        inputs=(f"{_BARS}.spread_bps",),
     ),
     Feature(
         "spread_zscore",
@@ -75,6 +106,7 @@ FEATURES: tuple[Feature, ...] = (
         "tick throughout.",
         "z-score of a log",
         ANY,
+        inputs=(*columns_of(_BARS, "spread", "spread_bps"), _TICK),
     ),
     Feature(
         "spread_compression_velocity",
@@ -84,6 +116,7 @@ FEATURES: tuple[Feature, ...] = (
         "60 times the least-squares slope per second of ln spread_bps over the bar. Negative: the spread tightens.",
         "least squares",
         ANY,
+        inputs=_SECONDS,
     ),
     Feature(
         "spread_expansion_spike",
@@ -93,6 +126,7 @@ FEATURES: tuple[Feature, ...] = (
         "How far spread_zscore exceeds 2; zero below.",
         "exceedance over a threshold",
         NON_NEGATIVE,
+        inputs=(*columns_of(_BARS, "spread", "spread_bps"), _TICK),
     ),
     Feature(
         "pressure_ratio",
@@ -102,6 +136,7 @@ FEATURES: tuple[Feature, ...] = (
         "exp of the time-weighted mean of ln(Qb / Qa). Above 1: more size rests on the bid.",
         "Gould & Bonart 2016",
         POSITIVE,
+        inputs=(f"{_BARS}.log_size_ratio",),
     ),
     Feature(
         "bid_pressure",
@@ -111,8 +146,18 @@ FEATURES: tuple[Feature, ...] = (
         "Time-weighted mean of Qb / (Qb + Qa); 0.5 is neutral.",
         "Gould & Bonart 2016; Cartea, Donnelly & Jaimungal 2018",
         SHARE,
+        inputs=(f"{_BARS}.bid_share",),
     ),
-    Feature("ask_pressure", "fraction", _TOUCH, _BAR, "1 - bid_pressure.", "Gould & Bonart 2016", SHARE),
+    Feature(
+        "ask_pressure",
+        "fraction",
+        _TOUCH,
+        _BAR,
+        "1 - bid_pressure.",
+        "Gould & Bonart 2016",
+        SHARE,
+        inputs=(f"{_BARS}.bid_share",),
+    ),
     Feature(
         "price_efficiency",
         "1",
@@ -122,6 +167,7 @@ FEATURES: tuple[Feature, ...] = (
         "variance_ratio to tell trending (above 1) from reverting (below 1).",
         "Lo & MacKinlay 1988",
         SHARE,
+        inputs=_SECONDS,
     ),
     Feature(
         "tick_reversal_rate",
@@ -132,6 +178,7 @@ FEATURES: tuple[Feature, ...] = (
         "has no memory, above bounces, below trends.",
         "sign-reversal frequency; Roll 1984",
         SHARE,
+        inputs=_SECONDS,
     ),
     Feature(
         "price_vs_vwap",
@@ -141,6 +188,7 @@ FEATURES: tuple[Feature, ...] = (
         "10,000 (M / VWAP - 1) with the volume-weighted mean price of the last 60 bars.",
         "VWAP deviation",
         ANY,
+        inputs=(*_MID, *_TRADED),
     ),
     Feature(
         "mid_price_entropy",
@@ -151,6 +199,7 @@ FEATURES: tuple[Feature, ...] = (
         "60 words. 1: the next direction cannot be guessed from the last two.",
         "Shannon 1948; Bandt & Pompe 2002",
         SHARE,
+        inputs=_SECONDS,
     ),
     Feature(
         "hurst_exponent",
@@ -161,6 +210,7 @@ FEATURES: tuple[Feature, ...] = (
         "10 to n/4; needs n >= 720; renewed every 15 min and standing in between. 0.5: no memory.",
         "Peng et al. 1994; Weron 2002",
         ANY,
+        inputs=_MID,
     ),
 )
 
@@ -173,6 +223,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "(A Qb + B Qa) / (Qb + Qa), the microprice that needs no estimation.",
         "Gatheral & Oomen 2010",
         POSITIVE,
+        inputs=_TOUCHING,
     ),
     Feature(
         "variance_ratio",
@@ -182,6 +233,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "VR(10), overlapping, bias-corrected.",
         "Lo & MacKinlay 1988",
         "[0, inf)",
+        inputs=_SECONDS,
     ),
     Feature(
         "variance_ratio_z",
@@ -191,6 +243,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Heteroskedasticity-robust z* of VR(10) - 1.",
         "Lo & MacKinlay 1988",
         ANY,
+        inputs=_SECONDS,
     ),
     Feature(
         "hurst_stderr",
@@ -200,6 +253,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Standard error of that slope.",
         "least squares",
         NON_NEGATIVE,
+        inputs=_MID,
     ),
     Feature(
         "vwap_1h",
@@ -209,6 +263,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Traded value over traded volume of the last 60 bars.",
         "VWAP",
         POSITIVE,
+        inputs=_TRADED,
     ),
     Feature(
         "vwap_deviation",
@@ -218,9 +273,17 @@ COMPANIONS: tuple[Feature, ...] = (
         "price_vs_vwap, under the name its readers use.",
         "VWAP deviation",
         ANY,
+        inputs=(*_MID, *_TRADED),
     ),
     Feature(
-        "mid_zscore", "sigma", _QUOTES, "previous 4 h", "ln M against the bar closes of the 4 h before.", "z-score", ANY
+        "mid_zscore",
+        "sigma",
+        _QUOTES,
+        "previous 4 h",
+        "ln M against the bar closes of the 4 h before.",
+        "z-score",
+        ANY,
+        inputs=_MID,
     ),
     Feature(
         "realized_variance_1h",
@@ -230,6 +293,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Sum of squared 10 s log mid returns; NULL when more than one in ten is missing.",
         "Andersen et al. 2003",
         NON_NEGATIVE,
+        inputs=_SECONDS,
     ),
 )
 

@@ -9,11 +9,19 @@ a feed they are NULL.
 from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, BALANCE, NON_NEGATIVE, POSITIVE, SHARE, Feature, Group
+from orderflow_assets.lineage import columns_of
 
 WHALE_FLOOR = 10_000.0
 """Quote currency; a parent below it is no whale on any market."""
 
 _TRADES, _BAR, _QUARTER = "trades", "bar", "15 min"
+
+_BARS, _PARENTS = "bars.bars_1m", "bars.parent_trades"
+_FLOW = columns_of(_BARS, "volume", "taker_buy_volume")
+_VALUE_FLOW = columns_of(_BARS, "quote_volume", "taker_buy_quote")
+_LARGE = (f"{_PARENTS}.notional", f"{_BARS}.parent_count")
+_IMPACT = (*columns_of(_PARENTS, "notional", "side"), *columns_of("bars.quotes_1s", "bid_price", "ask_price"))
+_EXECUTED = columns_of("bars.executions_1m", "parents", "unseen_parents", "executed", "hidden")
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -24,9 +32,17 @@ FEATURES: tuple[Feature, ...] = (
         "Cumulative volume delta: recorded buys less sells since midnight. A random walk: use its changes.",
         "signed volume, Lee & Ready 1991",
         ANY,
+        inputs=_FLOW,
     ),
     Feature(
-        "cvd_delta", "base units", _TRADES, _BAR, "Volume bought by takers less volume sold.", "signed volume", ANY
+        "cvd_delta",
+        "base units",
+        _TRADES,
+        _BAR,
+        "Volume bought by takers less volume sold.",
+        "signed volume",
+        ANY,
+        inputs=_FLOW,
     ),
     Feature(
         "cvd_slope",
@@ -36,6 +52,7 @@ FEATURES: tuple[Feature, ...] = (
         "Signed volume over volume of the last 15 bars.",
         "normalised order flow",
         BALANCE,
+        inputs=_FLOW,
     ),
     Feature(
         "cvd_zscore",
@@ -45,6 +62,7 @@ FEATURES: tuple[Feature, ...] = (
         "cvd_delta against its own 24 h before the bar.",
         "z-score",
         ANY,
+        inputs=_FLOW,
     ),
     Feature(
         "cvd_price_divergence",
@@ -55,6 +73,7 @@ FEATURES: tuple[Feature, ...] = (
         "price rose, somebody sold into them; negative: the mirror.",
         "signed impact residual, cf. Cont et al. 2014",
         ANY,
+        inputs=(*_VALUE_FLOW, f"{_BARS}.mid_close"),
     ),
     Feature(
         "aggressive_delta",
@@ -64,6 +83,7 @@ FEATURES: tuple[Feature, ...] = (
         "Value bought by takers less value sold.",
         "signed notional",
         ANY,
+        inputs=_VALUE_FLOW,
     ),
     Feature(
         "aggressive_ratio",
@@ -73,6 +93,7 @@ FEATURES: tuple[Feature, ...] = (
         "Value bought by takers over value traded; 0.5 is neutral, NULL without a trade.",
         "taker buy share",
         SHARE,
+        inputs=_VALUE_FLOW,
     ),
     Feature(
         "buy_pressure",
@@ -82,11 +103,39 @@ FEATURES: tuple[Feature, ...] = (
         "Share of buying parents; NULL without one.",
         "trade-sign frequency",
         SHARE,
+        inputs=columns_of(_BARS, "buy_parent_count", "parent_count"),
     ),
-    Feature("sell_pressure", "fraction", _TRADES, _BAR, "1 - buy_pressure.", "trade-sign frequency", SHARE),
-    Feature("total_volume", "base units", _TRADES, _BAR, "Volume traded.", "volume", NON_NEGATIVE),
-    Feature("buy_volume", "base units", _TRADES, _BAR, "Volume bought by takers.", "volume", NON_NEGATIVE),
-    Feature("sell_volume", "base units", _TRADES, _BAR, "Volume sold by takers.", "volume", NON_NEGATIVE),
+    Feature(
+        "sell_pressure",
+        "fraction",
+        _TRADES,
+        _BAR,
+        "1 - buy_pressure.",
+        "trade-sign frequency",
+        SHARE,
+        inputs=columns_of(_BARS, "buy_parent_count", "parent_count"),
+    ),
+    Feature(
+        "total_volume",
+        "base units",
+        _TRADES,
+        _BAR,
+        "Volume traded.",
+        "volume",
+        NON_NEGATIVE,
+        inputs=(f"{_BARS}.volume",),
+    ),
+    Feature(
+        "buy_volume",
+        "base units",
+        _TRADES,
+        _BAR,
+        "Volume bought by takers.",
+        "volume",
+        NON_NEGATIVE,
+        inputs=(f"{_BARS}.taker_buy_volume",),
+    ),
+    Feature("sell_volume", "base units", _TRADES, _BAR, "Volume sold by takers.", "volume", NON_NEGATIVE, inputs=_FLOW),
     Feature(
         "avg_trade_size",
         "quote ccy",
@@ -95,6 +144,7 @@ FEATURES: tuple[Feature, ...] = (
         "Value traded per parent; NULL without one.",
         "mean size",
         NON_NEGATIVE,
+        inputs=columns_of(_BARS, "quote_volume", "parent_count"),
     ),
     Feature(
         "trade_size_stddev",
@@ -105,6 +155,7 @@ FEATURES: tuple[Feature, ...] = (
         "steadier one.",
         "standard deviation",
         NON_NEGATIVE,
+        inputs=(f"{_PARENTS}.notional",),
     ),
     Feature(
         "flow_intensity",
@@ -115,6 +166,7 @@ FEATURES: tuple[Feature, ...] = (
         "day.",
         "intraday-adjusted intensity, Engle & Russell 1998",
         SHARE,
+        inputs=(f"{_BARS}.parent_count",),
     ),
     Feature(
         "flow_toxicity",
@@ -125,6 +177,7 @@ FEATURES: tuple[Feature, ...] = (
         "volume of the 7 days before its day; buckets start afresh at 00:00 UTC.",
         "Easley, Lopez de Prado & O'Hara 2012; Andersen & Bondarenko 2014",
         SHARE,
+        inputs=columns_of("bars.volume_buckets", "size", "bought"),
     ),
     Feature(
         "whale_trade_detected",
@@ -135,6 +188,7 @@ FEATURES: tuple[Feature, ...] = (
         " at least.",
         "cf. Barclay & Warner 1993",
         dtype="flag",
+        inputs=(*_LARGE, f"{_BARS}.volume"),
     ),
     Feature(
         "whale_volume_ratio",
@@ -144,6 +198,7 @@ FEATURES: tuple[Feature, ...] = (
         "Value of whale parents over value traded.",
         "large-trade share",
         SHARE,
+        inputs=_LARGE,
     ),
     Feature(
         "iceberg_probability",
@@ -155,6 +210,7 @@ FEATURES: tuple[Feature, ...] = (
         "NULL when more than 20 % of parents find no book that young.",
         "Christensen & Woodmansey 2013; Hautsch & Huang 2012",
         SHARE,
+        inputs=_EXECUTED,
     ),
     Feature(
         "sweep_detected",
@@ -164,6 +220,7 @@ FEATURES: tuple[Feature, ...] = (
         "A parent took three or more prices, each worse than the one before for the taker.",
         "cf. Chakravarty et al. 2012",
         dtype="flag",
+        inputs=(f"{_BARS}.sweep_count",),
     ),
     Feature(
         "market_impact_per_volume",
@@ -174,14 +231,31 @@ FEATURES: tuple[Feature, ...] = (
         "10 s bars that had trades; needs 60. Expected above zero.",
         "Kyle 1985; Hasbrouck 2009",
         ANY,
+        inputs=_IMPACT,
     ),
     Feature(
-        "vwap", "quote ccy", _TRADES, _BAR, "Value traded over volume traded; NULL without a trade.", "VWAP", POSITIVE
+        "vwap",
+        "quote ccy",
+        _TRADES,
+        _BAR,
+        "Value traded over volume traded; NULL without a trade.",
+        "VWAP",
+        POSITIVE,
+        inputs=columns_of(_BARS, "volume", "quote_volume"),
     ),
 )
 
 COMPANIONS: tuple[Feature, ...] = (
-    Feature("parent_count", "count", _TRADES, _BAR, "Number of parents.", "count", NON_NEGATIVE),
+    Feature(
+        "parent_count",
+        "count",
+        _TRADES,
+        _BAR,
+        "Number of parents.",
+        "count",
+        NON_NEGATIVE,
+        inputs=(f"{_BARS}.parent_count",),
+    ),
     Feature(
         "trade_size_log_stddev",
         "log points",
@@ -190,6 +264,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Sample standard deviation of ln value of parents.",
         "standard deviation",
         NON_NEGATIVE,
+        inputs=(f"{_PARENTS}.notional",),
     ),
     Feature(
         "whale_threshold",
@@ -199,6 +274,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Value from which a parent is a whale.",
         "percentile",
         POSITIVE,
+        inputs=_LARGE,
     ),
     Feature(
         "signed_whale_ratio",
@@ -208,6 +284,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Value bought less sold by whales over value traded.",
         "large-trade share",
         BALANCE,
+        inputs=(*_LARGE, f"{_PARENTS}.side"),
     ),
     Feature(
         "market_impact_tstat",
@@ -217,6 +294,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "t-statistic of that slope.",
         "least squares",
         ANY,
+        inputs=_IMPACT,
     ),
     Feature(
         "market_impact_r2",
@@ -226,6 +304,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Share of variance explained.",
         "least squares",
         SHARE,
+        inputs=_IMPACT,
     ),
     Feature(
         "amihud_illiq",
@@ -235,6 +314,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Mean of |5 min log return| / USD mn traded.",
         "Amihud 2002",
         NON_NEGATIVE,
+        inputs=columns_of(_BARS, "close", "quote_volume"),
     ),
     Feature(
         "roll_spread",
@@ -244,6 +324,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "2 sqrt(-cov) of successive changes of the parents' last prices; NULL where the covariance is not negative.",
         "Roll 1984",
         POSITIVE,
+        inputs=(f"{_PARENTS}.last_price",),
     ),
     Feature(
         "trade_clustering_index",
@@ -253,6 +334,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "1 - sqrt(mean / variance) of the number of parents, held inside [0, 1]. 0: Poisson.",
         "Hardiman & Bouchaud 2014",
         SHARE,
+        inputs=(f"{_PARENTS}.timestamp", f"{_BARS}.volume"),
     ),
     Feature(
         "iceberg_detected",
@@ -262,6 +344,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "iceberg_probability reached the 95th percentile of its own 7 days before.",
         "threshold",
         dtype="flag",
+        inputs=_EXECUTED,
     ),
     Feature(
         "effective_spread_bps",
@@ -272,6 +355,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "mid before it.",
         "Huang & Stoll 1996",
         ANY,
+        inputs=("bars.spreads_1m.effective_spread_bps",),
     ),
     Feature(
         "realized_spread_bps_60s",
@@ -282,6 +366,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "kept. Known, and stamped, 60 s late.",
         "Huang & Stoll 1996",
         ANY,
+        inputs=("bars.spreads_1m.realized_spread_bps_60s",),
     ),
     Feature(
         "price_impact_bps_60s",
@@ -291,6 +376,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Effective less realized spread of the same parents: what the maker lost to the move. Stamped 60 s late.",
         "Huang & Stoll 1996",
         ANY,
+        inputs=("bars.spreads_1m.price_impact_bps_60s",),
     ),
 )
 
