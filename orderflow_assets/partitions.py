@@ -11,6 +11,9 @@ from dagster import DailyPartitionsDefinition, DynamicPartitionsDefinition, Hour
 hourly = HourlyPartitionsDefinition(start_date="2025-01-01-00:00", end_offset=1)
 """UTC hours, the running one included, so that it can be kept fresh while it fills."""
 
+IN_ORDER = {"orderflow/hours": "in order"}
+"""Tag of the runs that fill hours: one at a time, as asked for, since an hour looks back on those before it."""
+
 daily = DailyPartitionsDefinition(start_date="2025-01-01")
 """Complete UTC days."""
 

@@ -12,6 +12,7 @@ from dagster import (
 from dagster._utils.error import SerializableErrorInfo
 
 from orderflow_assets.alerts import raise_alert
+from orderflow_assets.partitions import IN_ORDER
 from orderflow_assets.resources import StoreResource
 
 analytics = AutomationConditionSensorDefinition(
@@ -19,7 +20,7 @@ analytics = AutomationConditionSensorDefinition(
     target=AssetSelection.all() - AssetSelection.groups("calculators"),
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    run_tags={"dagster/priority": "5"},
+    run_tags={"dagster/priority": "5", **IN_ORDER},
     description="Computes hours of bars, features, signals and forecasts as their inputs arrive, ahead of backfills.",
 )
 

@@ -28,7 +28,7 @@ from orderflow_assets.late import Agenda, Task, tasks
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import IN_ORDER, hourly
 from orderflow_streaming.store.window import naive_utc
 
 REST_SECONDS = 120.0
@@ -122,6 +122,7 @@ def _request(task: Task, number: int) -> RunRequest:
             "dagster/asset_partition_range_start": _partition(task.first),
             "dagster/asset_partition_range_end": _partition(task.last),
             RUN_TAG: tag,
+            **IN_ORDER,
         },
     )
 

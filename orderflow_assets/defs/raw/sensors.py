@@ -22,7 +22,7 @@ from orderflow_assets.late import stretches
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import IN_ORDER, hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_assets.watermark import HourReport, Progress
 from orderflow_streaming.schema import STREAMS
@@ -115,6 +115,7 @@ def _run_over(stretch: list[datetime]) -> RunRequest:
         tags={
             "dagster/asset_partition_range_start": _partition(stretch[0]),
             "dagster/asset_partition_range_end": _partition(stretch[-1]),
+            **IN_ORDER,
         }
     )
 
