@@ -19,6 +19,7 @@ from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, current, percent_rank, rolling_sum
 from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _HOUR, _TREND = 60, 15
@@ -154,5 +155,5 @@ LAYER = Layer(
     "analytics",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: HOUR, GROUPS["orderbook"].table.qualified: timedelta(0)},
-    lineage={feature.name: feature.inputs for feature in ALPHA.columns if feature.inputs},
+    lineage=ALPHA.lineage | {"n_obs": columns_of(BARS_1M.qualified, "bar_ts")},
 )

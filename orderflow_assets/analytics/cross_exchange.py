@@ -24,6 +24,7 @@ from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.series import HOUR, MINUTE, SERIES, STALE, closed_window, hours
 from orderflow_assets.features.grid import Array, Grid, Mask, current, windows
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.store import Store, Window
 
@@ -151,4 +152,5 @@ LAYER = Layer(
     "analytics",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: HOUR, STREAMS["orderbooks"].table.qualified: timedelta(0)},
+    lineage=CROSS_EXCHANGE.lineage | {"n_obs": columns_of(BARS_1M.qualified, "bar_ts")},
 )

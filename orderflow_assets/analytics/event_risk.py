@@ -22,6 +22,7 @@ from orderflow_assets.features.liquidations.minutes import LIQUIDATIONS_1M
 from orderflow_assets.features.oi.declarations import OI
 from orderflow_assets.features.orderbook.minutes import BOOKS_1M
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
 
@@ -121,7 +122,19 @@ LEFT JOIN rates USING ({SERIES}, opening)
 """
 
 STRESS_LAYER = selected(
-    STRESS_5M, _SQL, (BARS_1M, BOOKS_1M, LIQUIDATIONS_1M, OI.table, FUNDING.table), STEP, "analytics"
+    STRESS_5M,
+    _SQL,
+    (BARS_1M, BOOKS_1M, LIQUIDATIONS_1M, OI.table, FUNDING.table),
+    STEP,
+    "analytics",
+    lineage={
+        "spread": columns_of(BARS_1M.qualified, "spread_bps"),
+        "depth": columns_of(BOOKS_1M.qualified, "bid_depth_25bps", "ask_depth_25bps"),
+        "trading": columns_of(BARS_1M.qualified, "parent_count"),
+        "liquidations": columns_of(LIQUIDATIONS_1M.qualified, "long_value", "short_value"),
+        "leverage": columns_of(OI.table.qualified, "leverage_zscore"),
+        "funding": columns_of(FUNDING.table.qualified, "funding_zscore"),
+    },
 )
 
 
@@ -183,5 +196,16 @@ def _worst(strains: Array) -> npt.NDArray[Any]:
     return names
 
 
-RISK_LAYER = Layer(EVENT_RISK, _compute, (STRESS_5M.qualified,), BASELINE + STEP, "analytics", ("duckdb", "python"))
+RISK_LAYER = Layer(
+    EVENT_RISK,
+    _compute,
+    (STRESS_5M.qualified,),
+    BASELINE + STEP,
+    "analytics",
+    ("duckdb", "python"),
+    lineage={
+        **dict.fromkeys(("risk", "level", "known", "worst"), columns_of(STRESS_5M.qualified, *SIGNS)),
+        **{f"{name}_strain": columns_of(STRESS_5M.qualified, name) for name in SIGNS},
+    },
+)
 LAYERS: tuple[Layer, ...] = (STRESS_LAYER, RISK_LAYER)

@@ -14,6 +14,7 @@ from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.series import DAY, SERIES, closed_window
 from orderflow_assets.features.grid import Grid
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -95,4 +96,16 @@ def _estimated(store: Store, midnight: datetime) -> Iterator[dict[str, Any]]:
             yield row
 
 
-LAYER = Layer(INFORMATION_SHARE, _compute, (QUOTES_1S.qualified,), DAY, "analytics", ("duckdb", "python"), every=DAY)
+LAYER = Layer(
+    INFORMATION_SHARE,
+    _compute,
+    (QUOTES_1S.qualified,),
+    DAY,
+    "analytics",
+    ("duckdb", "python"),
+    every=DAY,
+    lineage=dict.fromkeys(
+        (name for name in INFORMATION_SHARE.names if name not in INFORMATION_SHARE.key),
+        columns_of(QUOTES_1S.qualified, "bid_price", "ask_price"),
+    ),
+)

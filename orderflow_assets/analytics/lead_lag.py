@@ -15,6 +15,7 @@ from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.series import HOUR, SERIES, closed_window
 from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
 
@@ -131,4 +132,16 @@ def _peak(correlation: Array, z: Array) -> dict[str, float | None]:
     }
 
 
-LAYER = Layer(LEAD_LAG, _compute, (QUOTES_1S.qualified,), HOUR, "analytics", ("duckdb", "python"), every=EVERY)
+LAYER = Layer(
+    LEAD_LAG,
+    _compute,
+    (QUOTES_1S.qualified,),
+    HOUR,
+    "analytics",
+    ("duckdb", "python"),
+    every=EVERY,
+    lineage=dict.fromkeys(
+        (name for name in LEAD_LAG.names if name not in LEAD_LAG.key),
+        columns_of(QUOTES_1S.qualified, "bid_price", "ask_price"),
+    ),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, current, enough, rolling_sum, windows
 from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _HOUR, _FIVE = 60, 5
@@ -137,5 +139,9 @@ LAYER = Layer(
     HOUR,
     "analytics",
     ("duckdb", "python"),
-    lineage={feature.name: feature.inputs for feature in LEVERAGE.columns if feature.inputs},
+    lineage={
+        **LEVERAGE.lineage,
+        "n_obs": columns_of(BARS_1M.qualified, "bar_ts"),
+        "confidence": tuple(dict.fromkeys(chain(*LEVERAGE.lineage.values()))),
+    },
 )

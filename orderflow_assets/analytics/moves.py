@@ -14,6 +14,7 @@ from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, HOUR, MINUTE, SERIES
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.tables import Column, Table
 
 STEPS: dict[str, timedelta] = {"5m": 5 * MINUTE, "1h": HOUR}
@@ -86,7 +87,8 @@ def _sql(step: str) -> str:
 
 def _layer(step: str) -> Layer:
     lookback = STEPS[step] + MINUTE
-    return selected(TABLES[step], _sql(step), (BARS_1M,), lookback, "analytics")
+    mids = dict.fromkeys(("log_return", "realized_variance", "returns"), columns_of(BARS_1M.qualified, "mid_close"))
+    return selected(TABLES[step], _sql(step), (BARS_1M,), lookback, "analytics", lineage=mids)
 
 
 LAYERS: tuple[Layer, ...] = tuple(_layer(step) for step in STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from orderflow_assets.bars.series import DAY, HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, current, percent_rank, rolling_sum
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _HOUR, _QUARTER, _FIVE = 60, 15, 5
@@ -118,5 +120,9 @@ LAYER = Layer(
         BARS_1M.qualified: DAY,
         **{GROUPS[group].table.qualified: _FIVE * MINUTE for group in ("trades", "prices")},
     },
-    lineage={feature.name: feature.inputs for feature in ORDER_FLOW.columns if feature.inputs},
+    lineage={
+        **ORDER_FLOW.lineage,
+        "n_obs": columns_of(BARS_1M.qualified, "bar_ts"),
+        "confidence": tuple(dict.fromkeys(chain(*ORDER_FLOW.lineage.values()))),
+    },
 )

@@ -27,6 +27,7 @@ from orderflow_assets.analytics.moves import LAST_MINUTE, STEPS, TABLES, with_la
 from orderflow_assets.bars.series import BAR_COLUMNS, DAY, HOUR, MINUTE, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, Grid, Identity
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.timeseries import regimes as hmm
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
@@ -239,6 +240,10 @@ def _named(probabilities: Array) -> npt.NDArray[Any]:
     return names
 
 
+_SEEN = tuple(
+    source for table in TABLES.values() for source in columns_of(table.qualified, "log_return", "realized_variance")
+)
+
 MODELS_LAYER = Layer(
     REGIME_MODELS,
     _fit,
@@ -248,6 +253,7 @@ MODELS_LAYER = Layer(
     ("duckdb", "python", "hmmlearn"),
     every=DAY,
     backs={TABLES[step].qualified: learning.history for step, learning in LEARNING.items()},
+    lineage=dict.fromkeys(("n", "log_likelihood", "parameters"), _SEEN),
 )
 REGIMES_LAYER = Layer(
     REGIMES,
@@ -260,5 +266,9 @@ REGIMES_LAYER = Layer(
         **{TABLES[step].qualified: learning.run_in + DAY for step, learning in LEARNING.items()},
         REGIME_MODELS.qualified: DAY,
     },
+    lineage=dict.fromkeys(
+        (name for name in REGIMES.names if name not in (*REGIMES.key, "open_time", LAST_MINUTE.name)),
+        (*_SEEN, f"{REGIME_MODELS.qualified}.parameters"),
+    ),
 )
 LAYERS: tuple[Layer, ...] = (MODELS_LAYER, REGIMES_LAYER)

@@ -12,6 +12,7 @@ from orderflow_assets.analytics.moves import LAST_MINUTE, TABLES, with_last_minu
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid, before, current, percent_rank, windows
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.timeseries.features import arch_lm
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -178,4 +179,14 @@ LAYER = Layer(
     "analytics",
     ("duckdb", "python"),
     backs={TABLES["5m"].qualified: DAY + HOUR},
+    lineage={
+        **dict.fromkeys(
+            (
+                *("realized_variance", "realized_volatility", "rv_percentile", "state"),
+                *("har_forecast", "har_r_squared", "expected_change"),
+            ),
+            columns_of(TABLES["1h"].qualified, "realized_variance"),
+        ),
+        "arch_lm_p": columns_of(TABLES["5m"].qualified, "log_return"),
+    },
 )

@@ -17,6 +17,7 @@ from orderflow_assets.analytics.symbols import SYMBOL_COLUMNS
 from orderflow_assets.bars.series import MINUTE, SERIES, STALE, closed_window, hours
 from orderflow_assets.features.grid import Array, epoch_us
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import book_levels
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -167,4 +168,7 @@ LAYER = Layer(
     SPAN,
     "analytics",
     ("duckdb", "python"),
+    lineage=dict.fromkeys(
+        ("price", "value", "mean_value", "presence", "reliability", "snapshots"), book_levels(tail=True)
+    ),
 )

@@ -29,6 +29,7 @@ from orderflow_assets.bars.sampling import Ended, Expectation, amount_ends, imba
 from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, Identity, epoch_us, split_series
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -166,7 +167,17 @@ def _activity(table: Table, exchange: str) -> Layer:
         data = pa.concat_tables(bars) if bars else table.arrow_schema.empty_table()
         return store.write(table, data, Window(start, end))
 
-    return Layer(table, compute, tuple(one.qualified for one in _INPUTS), DAY, "bars", ("duckdb", "python"))
+    return Layer(
+        table,
+        compute,
+        tuple(one.qualified for one in _INPUTS),
+        DAY,
+        "bars",
+        ("duckdb", "python"),
+        lineage={
+            name: (*_CUT_BY, *columns_of(_PARENTS, *own)) for name, own in _MADE_OF.items() if name in table.names
+        },
+    )
 
 
 def _parents(rows: pa.Table) -> Parents:
@@ -257,6 +268,27 @@ def _rows(table: Table, identity: Identity, rule: Rule, parents: Parents, cut: C
 
 
 _INPUTS = (PARENT_TRADES, DAILY_SIZES)
+_PARENTS = PARENT_TRADES.qualified
+_CUT_BY = (
+    *columns_of(_PARENTS, "timestamp", "side", "quantity", "notional"),
+    *columns_of(
+        DAILY_SIZES.qualified,
+        *(f"daily_{measure}" for measure in ("volume", "value")),
+        "parents",
+        *(f"{measure}_{what}" for measure in ("tick", "volume", "value") for what in ("flow", "imbalance")),
+    ),
+)
+"""What closes a bar, and so is part of everything in it."""
+_MADE_OF: dict[str, tuple[str, ...]] = {
+    "open": ("first_price",),
+    "close": ("last_price",),
+    "high": ("high",),
+    "low": ("low",),
+    "trade_count": ("prints",),
+    "venues": ("exchange",),
+    **dict.fromkeys(("opened_at", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote", "vwap"), ()),
+    **dict.fromkeys(("parent_count", "imbalance", "threshold", "expected_parents", "expected_flow"), ()),
+}
 
 LAYERS: tuple[Layer, ...] = (
     _activity(ACTIVITY_BARS, "exchange"),

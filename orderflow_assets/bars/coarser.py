@@ -6,12 +6,14 @@ Edges lie on multiples of the length since 00:00 UTC. A bar with missing minutes
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, HOUR, MINUTE, SERIES
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.tables import Column, Table
 
 TIMEFRAMES: dict[str, timedelta] = {
@@ -71,7 +73,12 @@ def coarser(minutes: Table, family: str, timeframe: str, extra: dict[str, str]) 
     FROM minutes
     GROUP BY {SERIES}, opening, closing
     """
-    return selected(table, sql, (minutes,), length)
+    lineage = {
+        name: columns_of(minutes.qualified, *(word for word in re.findall(r"\w+", figure) if word in minutes.names))
+        for name, figure in (AGGREGATES | extra).items()
+    }
+    covered = {_COVERED.name: columns_of(minutes.qualified, "volume")}
+    return selected(table, sql, (minutes,), length, lineage=lineage | covered)
 
 
 LAYERS: tuple[Layer, ...] = tuple(coarser(BARS_1M, "bars", timeframe, {}) for timeframe in TIMEFRAMES)

@@ -20,6 +20,7 @@ from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import alike, columns_of
 from orderflow_streaming.tables import Column, Table
 
 EVERY_VENUE = "all"
@@ -64,7 +65,20 @@ WHERE open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP
 GROUP BY symbol, market_type, open_time, bar_ts
 """
 
-MINUTES: Layer = selected(CONSOLIDATED_1M, _SQL, (BARS_1M,), timedelta(0))
+_BARS = BARS_1M.qualified
+
+MINUTES: Layer = selected(
+    CONSOLIDATED_1M,
+    _SQL,
+    (BARS_1M,),
+    timedelta(0),
+    lineage={
+        **{name: columns_of(_BARS, name, "volume") for name in _PRICES},
+        **alike(_BARS, (*_AMOUNTS, "trade_count", "mid_close")),
+        "vwap": columns_of(_BARS, "quote_volume", "volume"),
+        "venues": columns_of(_BARS, "volume"),
+    },
+)
 
 LAYERS: tuple[Layer, ...] = (
     MINUTES,

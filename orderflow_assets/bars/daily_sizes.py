@@ -14,6 +14,7 @@ from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
@@ -82,4 +83,17 @@ WITH own AS (
 SELECT *, {_MIDNIGHT} AS valid_from FROM sizes WHERE minutes >= {_LEAST_MINUTES} AND daily_volume > 0
 """
 
-LAYER: Layer = replace(selected(DAILY_SIZES, _SQL, (BARS_1M,), HISTORY), every=DAY)
+_MADE_OF = {
+    "minutes": (),
+    "daily_volume": (),
+    "daily_value": ("quote_volume",),
+    "parents": ("parent_count",),
+    **dict.fromkeys(("tick_flow", "tick_imbalance"), ("buy_parent_count", "parent_count")),
+    "volume_flow": ("taker_buy_volume", "parent_count"),
+    "value_flow": ("taker_buy_quote", "quote_volume", "parent_count"),
+    "volume_imbalance": ("taker_buy_volume",),
+    "value_imbalance": ("taker_buy_quote", "quote_volume"),
+}
+_LINEAGE = {name: columns_of(BARS_1M.qualified, "volume", *others) for name, others in _MADE_OF.items()}
+
+LAYER: Layer = replace(selected(DAILY_SIZES, _SQL, (BARS_1M,), HISTORY, lineage=_LINEAGE), every=DAY)

@@ -15,6 +15,7 @@ from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES
+from orderflow_assets.lineage import alike, columns_of
 from orderflow_streaming.schema import GAPS
 from orderflow_streaming.tables import Column, Table
 
@@ -136,4 +137,32 @@ FROM judged
 WHERE quote_count > 0 OR judged.trade_count > 0
 """
 
-LAYER = selected(BARS_1M, _SQL, (PARENT_TRADES, QUOTES_1S, GAPS), timedelta(0), across=(PARENT_TRADES.qualified,))
+_PARENTS, _QUOTES = PARENT_TRADES.qualified, QUOTES_1S.qualified
+_LIVED = columns_of(GAPS.qualified, "stream", "started_at", "ended_at", "detected_at")
+
+LAYER = selected(
+    BARS_1M,
+    _SQL,
+    (PARENT_TRADES, QUOTES_1S, GAPS),
+    timedelta(0),
+    across=(_PARENTS,),
+    lineage={
+        **alike(_PARENTS, ("high", "low")),
+        "open": columns_of(_PARENTS, "first_price", "first_id", "timestamp"),
+        "close": columns_of(_PARENTS, "last_price", "last_id", "timestamp"),
+        "volume": (*columns_of(_PARENTS, "quantity"), *_LIVED),
+        "quote_volume": (*columns_of(_PARENTS, "notional"), *_LIVED),
+        "taker_buy_volume": (*columns_of(_PARENTS, "quantity", "side"), *_LIVED),
+        "taker_buy_quote": (*columns_of(_PARENTS, "notional", "side"), *_LIVED),
+        "trade_count": (*columns_of(_PARENTS, "prints"), *_LIVED),
+        "vwap": columns_of(_PARENTS, "notional", "quantity"),
+        "parent_count": (*columns_of(_PARENTS, "timestamp"), *_LIVED),
+        "buy_parent_count": (*columns_of(_PARENTS, "side"), *_LIVED),
+        "sweep_count": (*columns_of(_PARENTS, "sweep"), *_LIVED),
+        "mid_close": columns_of(_QUOTES, "bid_price", "ask_price"),
+        **alike(_QUOTES, ("bid_price", "ask_price", "bid_qty", "ask_qty", "quoted_s")),
+        "quote_count": columns_of(_QUOTES, "quotes"),
+        **{name: columns_of(_QUOTES, name, "quoted_s") for name in ("spread", "spread_bps")},
+        **{name: columns_of(_QUOTES, name, "sized_s") for name in ("bid_share", "log_size_ratio")},
+    },
+)

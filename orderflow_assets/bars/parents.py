@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import SERIES, SERIES_NAMES
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -59,4 +60,19 @@ FROM prints
 GROUP BY {SERIES}, timestamp, side
 """
 
-LAYER = selected(PARENT_TRADES, SELECT, (STREAMS["trades"].table,), timedelta(0))
+_TRADES = "main.trades"
+
+LAYER = selected(
+    PARENT_TRADES,
+    SELECT,
+    (STREAMS["trades"].table,),
+    timedelta(0),
+    lineage={
+        "quantity": columns_of(_TRADES, "quantity"),
+        "notional": columns_of(_TRADES, "quote_value"),
+        **dict.fromkeys(("prints", "first_id", "last_id"), columns_of(_TRADES, "id")),
+        **dict.fromkeys(("low", "high"), columns_of(_TRADES, "price")),
+        **dict.fromkeys(("first_price", "last_price"), columns_of(_TRADES, "price", "id")),
+        "sweep": columns_of(_TRADES, "price", "side", "id"),
+    },
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, NUMBER, SERIES, STALE
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -101,4 +102,20 @@ SELECT * EXCLUDE (series, second),
 FROM figures JOIN named USING (series)
 """
 
-LAYER = selected(QUOTES_1S, SELECT, (STREAMS["prices"].table, STREAMS["orderbooks"].table), STALE + STALE)
+_TOUCH = columns_of("main.prices", "bid_price", "ask_price")
+_SIZED = (
+    *columns_of("main.prices", "bid_price", "ask_price", "bid_qty", "ask_qty"),
+    *columns_of("main.orderbooks", "bid_1_qty", "ask_1_qty"),
+)
+
+LAYER = selected(
+    QUOTES_1S,
+    SELECT,
+    (STREAMS["prices"].table, STREAMS["orderbooks"].table),
+    STALE + STALE,
+    lineage={
+        "quotes": columns_of("main.prices", "timestamp"),
+        **dict.fromkeys(("bid_price", "ask_price", "quoted_s", "spread", "spread_bps"), _TOUCH),
+        **dict.fromkeys(("bid_qty", "ask_qty", "sized_s", "bid_share", "log_size_ratio"), _SIZED),
+    },
+)

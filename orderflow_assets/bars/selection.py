@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from orderflow_assets.bars.series import closed_window, hours
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import Sources
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Table
 
@@ -17,6 +19,7 @@ def selected(
     lookback: timedelta,
     group: str = "bars",
     across: tuple[str, ...] = (),
+    lineage: Mapping[str, Sources] | None = None,
 ) -> Layer:
     """The layer of ``sql``, which takes ``$start`` and ``$end`` and names its columns as ``table`` does."""
 
@@ -28,4 +31,5 @@ def selected(
             for opening, closing in hours(start, end)
         )
 
-    return Layer(table, compute, tuple(source.qualified for source in inputs), lookback, group, across=across)
+    named = tuple(source.qualified for source in inputs)
+    return Layer(table, compute, named, lookback, group, across=across, lineage=lineage or {})

@@ -11,6 +11,7 @@ import pyarrow as pa
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, Grid, epoch_us, windows
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.signals import encoding
 from orderflow_assets.signals.aggregator import NAMES, RECENT, Readings
 from orderflow_assets.signals.layer import SIGNALS_TABLE
@@ -166,4 +167,15 @@ def _columns(found: Aggregate) -> dict[str, pa.Array]:
     }
 
 
-LAYER = Layer(AGGREGATE, _compute, (SIGNALS_TABLE.qualified,), RECENT * MINUTE, "signals", ("duckdb", "python"))
+LAYER = Layer(
+    AGGREGATE,
+    _compute,
+    (SIGNALS_TABLE.qualified,),
+    RECENT * MINUTE,
+    "signals",
+    ("duckdb", "python"),
+    lineage=dict.fromkeys(
+        (name for name in AGGREGATE.names if name not in (*AGGREGATE.key, AGGREGATE.time)),
+        columns_of(SIGNALS_TABLE.qualified, "signal", "value", "confidence", "vote", "side", "fields"),
+    ),
+)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from orderflow_assets.bars.series import DAY, closed_window
 from orderflow_assets.features.grid import Array
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.labels import LABELS
 from orderflow_streaming.store import Store, Window
@@ -232,4 +233,8 @@ LAYER = Layer(
     ("duckdb", "python", "sklearn"),
     across=(LABELS.qualified,),
     every=DAY,
+    lineage=dict.fromkeys(
+        (name for name in CALIBRATION.names if name not in CALIBRATION.key),
+        columns_of(LABELS.qualified, "value", "outcome", "signal_ts", "known_at"),
+    ),
 )

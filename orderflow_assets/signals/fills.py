@@ -10,6 +10,7 @@ import pyarrow as pa
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, SERIES_NAMES, STALE, closed_window, hours
 from orderflow_assets.features.grid import Array
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import book_levels, columns_of
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -151,4 +152,21 @@ def _cells(values: Array) -> pa.Array:
     return pa.array(values, mask=np.isnan(values))
 
 
-LAYER = Layer(FILLS_1M, _compute, (STREAMS["orderbooks"].table.qualified,), MINUTE, "bars", ("duckdb", "python"))
+_TOUCH = columns_of(STREAMS["orderbooks"].table.qualified, "bid_1_price", "ask_1_price")
+
+LAYER = Layer(
+    FILLS_1M,
+    _compute,
+    (STREAMS["orderbooks"].table.qualified,),
+    MINUTE,
+    "bars",
+    ("duckdb", "python"),
+    lineage={
+        "half_spread_bps": _TOUCH,
+        **{
+            f"{side}_{what}": tuple(dict.fromkeys((*_TOUCH, *book_levels(sides=(shown,), tail=True))))
+            for side, shown in _SIDES.items()
+            for what in ("visible", "bps", "deepest_bps", "free")
+        },
+    },
+)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import SERIES, SERIES_NAMES
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
@@ -52,4 +53,11 @@ SELECT {SERIES}, signal_ts, horizon_minutes, known_at, ln(w.mid_close / e.mid_cl
 FROM wanted w JOIN earlier e USING ({SERIES}, signal_ts)
 """
 
-LAYER = selected(MOVES, _SQL, (BARS_1M,), timedelta(minutes=max(HORIZONS) + 1), "signals")
+LAYER = selected(
+    MOVES,
+    _SQL,
+    (BARS_1M,),
+    timedelta(minutes=max(HORIZONS) + 1),
+    "signals",
+    lineage={"log_return": columns_of(BARS_1M.qualified, "mid_close")},
+)

@@ -15,6 +15,7 @@ from orderflow_assets.bars.series import DAY, HOUR, MINUTE, SERIES, SERIES_NAMES
 from orderflow_assets.features.grid import Array, Grid, Identity, epoch_us
 from orderflow_assets.features.liquidations.declarations import LIQUIDATIONS
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import alike, columns_of
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.forward import QUARTER_US
 from orderflow_assets.signals.layer import SIGNALS_TABLE
@@ -52,6 +53,7 @@ _LONGEST = max(item.event.minutes for item in SIGNALS.values()) * MINUTE
 _PATH_BACK = 34 * HOUR
 _MONTH = 30 * DAY
 _FORCED = ("long", "short")
+_PATH = ("mid_close", "high", "low", "close")
 _LATER = ("arbitrage_opportunity", "regime_transition", "execution_quality")
 
 
@@ -117,8 +119,7 @@ def _spoken(store: Store, start: datetime, end: datetime) -> pa.Table:
 
 
 def _bars(store: Store, start: datetime, end: datetime, series: list[Identity]) -> Grid:
-    columns = ("mid_close", "high", "low", "close")
-    return Grid.read(store, BARS_1M, columns, start - _PATH_BACK, end - MINUTE, MINUTE, series)
+    return Grid.read(store, BARS_1M, _PATH, start - _PATH_BACK, end - MINUTE, MINUTE, series)
 
 
 def _liquidated(store: Store, start: datetime, end: datetime, series: list[Identity]) -> Grid:
@@ -173,6 +174,8 @@ def unweighted(name: str, components: Sequence[Mapping[str, Any]]) -> Array:
     return means if ROLES[name].scale == "signed" else np.abs(means)
 
 
+_SIGNALS = SIGNALS_TABLE.qualified
+
 LAYER = Layer(
     LABELS,
     _compute,
@@ -181,4 +184,13 @@ LAYER = Layer(
     "signals",
     ("duckdb", "python"),
     backs={SIGNALS_TABLE.qualified: _LONGEST + MINUTE, BARS_1M.qualified: _PATH_BACK + MINUTE},
+    lineage={
+        **alike(_SIGNALS, ("value", "vote")),
+        "unweighted": columns_of(_SIGNALS, "components"),
+        "outcome": (
+            *columns_of(_SIGNALS, "vote", "side", "fields"),
+            *columns_of(BARS_1M.qualified, *_PATH),
+            *columns_of(LIQUIDATIONS.table.qualified, *(f"{side}_liquidation_value" for side in _FORCED)),
+        ),
+    },
 )

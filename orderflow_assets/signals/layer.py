@@ -10,6 +10,7 @@ import pyarrow as pa
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, epoch_us
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.signals import encoding
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.inputs import NOW
@@ -92,6 +93,12 @@ def _cells(values: Array) -> pa.Array:
     return pa.array(values, mask=~np.isfinite(values))
 
 
+_MADE_OF = (
+    *(source for group, names in _READ.items() for source in columns_of(SOURCES[group].qualified, *names)),
+    f"{REGIME_MODELS.qualified}.model",
+)
+"""The table is a long one: every signal's rows stand in the same columns."""
+
 LAYER = Layer(
     SIGNALS_TABLE,
     _compute,
@@ -100,7 +107,5 @@ LAYER = Layer(
     "signals",
     ("duckdb", "python"),
     backs={**reach(SIGNALS.values()), REGIME_MODELS.qualified: 2 * DAY},
-    lineage={
-        "value": tuple(f"{SOURCES[source].qualified}.{name}" for source, names in _READ.items() for name in names)
-    },
+    lineage=dict.fromkeys(("value", "confidence", "vote", "side", "components", "fields"), _MADE_OF),
 )

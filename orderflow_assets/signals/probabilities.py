@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.signals.calibration import CALIBRATED, CALIBRATION, read_curves
 from orderflow_assets.signals.layer import SIGNALS_TABLE
 from orderflow_streaming.store import Store, Window
@@ -83,4 +84,10 @@ LAYER = Layer(
     "signals",
     ("duckdb", "python"),
     backs={SIGNALS_TABLE.qualified: timedelta(0)},
+    lineage={
+        "name": columns_of(SIGNALS_TABLE.qualified, "signal"),
+        "value": columns_of(SIGNALS_TABLE.qualified, "value"),
+        "probability": (*columns_of(SIGNALS_TABLE.qualified, "value"), *columns_of(CALIBRATION.qualified, "curve")),
+        "calibrated_at": columns_of(CALIBRATION.qualified, "valid_from"),
+    },
 )

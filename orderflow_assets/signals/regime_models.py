@@ -16,6 +16,7 @@ from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import DAY, HOUR, SERIES, SERIES_NAMES, closed_window
 from orderflow_assets.features.grid import Array, Grid, Identity
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_assets.timeseries import regimes
 from orderflow_assets.timeseries.regimes import LABELS, RegimeModel
 from orderflow_streaming.schema import IDENTITY
@@ -119,4 +120,8 @@ LAYER = Layer(
     "signals",
     ("duckdb", "python", "hmmlearn"),
     every=DAY,
+    lineage=dict.fromkeys(
+        (name for name in REGIME_MODELS.names if name not in REGIME_MODELS.key),
+        columns_of(BARS_1M.qualified, "mid_close"),
+    ),
 )

@@ -21,6 +21,7 @@ from orderflow_assets.features.arbitrage.spreads import PREMIUM_SPREADS_1M
 from orderflow_assets.features.grid import Grid, epoch_us
 from orderflow_assets.features.mark_prices import reversion
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _DAY, _HOUR, _YEAR_H = 1440, 60, 8760
@@ -84,4 +85,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: timedelta(0)},
+    lineage={"n_obs": columns_of(PREMIUM_SPREADS_1M.qualified, "venues")},
 )

@@ -11,6 +11,7 @@ from orderflow_assets.features.arbitrage.costs import COSTS
 from orderflow_assets.features.arbitrage.declarations import FUNDING_ARBITRAGE, FUNDING_HOLDING_H
 from orderflow_assets.features.funding.declarations import FUNDING
 from orderflow_assets.features.mark_prices.declarations import MARK_PRICES
+from orderflow_assets.lineage import columns_of
 
 _WINDOW = "open_time >= $start::TIMESTAMP AND open_time < $end::TIMESTAMP"
 
@@ -47,5 +48,10 @@ FROM trades
 """
 
 LAYER = selected(
-    FUNDING_ARBITRAGE.table, _SQL, (FUNDING.table, MARK_PRICES.table, BARS_1M), timedelta(0), group="features"
+    FUNDING_ARBITRAGE.table,
+    _SQL,
+    (FUNDING.table, MARK_PRICES.table, BARS_1M),
+    timedelta(0),
+    group="features",
+    lineage={"n_obs": columns_of(FUNDING.table.qualified, "funding_venues")},
 )

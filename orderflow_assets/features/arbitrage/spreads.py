@@ -8,6 +8,7 @@ from orderflow_assets.bars.consolidated import EVERY_VENUE
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY
 from orderflow_assets.features.mark_prices.marks import MARKS_1M
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.tables import Column, Table
 
 PREMIUM_SPREADS_1M = Table(
@@ -41,4 +42,15 @@ FROM (
 GROUP BY symbol, market_type, open_time, bar_ts
 """
 
-LAYER = selected(PREMIUM_SPREADS_1M, _SQL, (MARKS_1M,), timedelta(0))
+_MARKS = columns_of(MARKS_1M.qualified, "mark_close", "index_close")
+
+LAYER = selected(
+    PREMIUM_SPREADS_1M,
+    _SQL,
+    (MARKS_1M,),
+    timedelta(0),
+    lineage={
+        **dict.fromkeys(("venues", "basis_spread"), _MARKS),
+        **dict.fromkeys(("high_exchange", "low_exchange"), (*_MARKS, *columns_of(MARKS_1M.qualified, "exchange"))),
+    },
+)

@@ -19,6 +19,7 @@ from orderflow_assets.features.grid import Array, Grid, Identity, epoch_us, spli
 from orderflow_assets.features.mark_prices.declarations import MARK_PRICES
 from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _HISTORY = (BASELINE + 1) * LONGEST_INTERVAL + 5 * DAY
@@ -146,4 +147,5 @@ LAYER = Layer(
     ("duckdb", "python"),
     backs={table.qualified: timedelta(0) for table in (BARS_1M, FUNDING_1M, MARK_PRICES.table)},
     across=tuple(table.qualified for table in (FUNDING_1M, SETTLEMENTS)),
+    lineage={"n_obs": columns_of(SETTLEMENTS.qualified, "settled_at", "interval_hours")},
 )

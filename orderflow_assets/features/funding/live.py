@@ -11,6 +11,7 @@ from __future__ import annotations
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, HOUR, SERIES, SERIES_NAMES
 from orderflow_assets.features.mark_prices.marks import MARKS_1M
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import GAPS, INSTRUMENTS, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -116,10 +117,24 @@ FROM heard
 WHERE bar_ts - heard_at <= INTERVAL {LIVE_STALE_MIN} MINUTE
 """
 
+_RATES = STREAMS["funding_rates"].table.qualified
+_HOURS = tuple(f"{table}.funding_interval_hours" for table in (_RATES, INSTRUMENTS.qualified))
+
 LAYER = selected(
     FUNDING_1M,
     _SQL,
     (STREAMS["funding_rates"].table, MARKS_1M, INSTRUMENTS, GAPS),
     LONGEST_INTERVAL + HOUR,
-    across=(STREAMS["funding_rates"].table.qualified,),
+    across=(_RATES,),
+    lineage={
+        "live_rate": columns_of(_RATES, "funding_rate", "next_funding_time"),
+        "next_funding_time": (*columns_of(_RATES, "next_funding_time"), *_HOURS),
+        "interval_hours": _HOURS,
+        "rated_at": columns_of(_RATES, "timestamp"),
+        "heard_at": (
+            *columns_of(_RATES, "timestamp"),
+            *columns_of(MARKS_1M.qualified, "rated_at"),
+            *columns_of(GAPS.qualified, "stream", "started_at", "ended_at", "detected_at"),
+        ),
+    },
 )

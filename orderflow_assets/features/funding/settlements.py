@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from orderflow_assets.bars.series import DAY, HOUR, SERIES, closed_window, hours
 from orderflow_assets.features.funding.live import FUNDING_1M, LATE_S, SETTLED
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import BACKFILLS, GAPS, IDENTITY, INSTRUMENTS, STREAMS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -99,6 +100,13 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     return store.insert_select(SETTLEMENTS, _SQL, window, Window(start, end))
 
 
+_RATES = STREAMS["funding_rates"].table.qualified
+_TOLD = columns_of(_RATES, "funding_rate", "next_funding_time", "timestamp", "received_at")
+_ASKED_FOR = (
+    *columns_of(BACKFILLS.qualified, "stream", "started_at", "ended_at", "missing"),
+    *columns_of(GAPS.qualified, "stream", "started_at", "ended_at", "detected_at", "filled_at"),
+)
+
 LAYER = Layer(
     SETTLEMENTS,
     _compute,
@@ -107,4 +115,13 @@ LAYER = Layer(
     "bars",
     every=HOUR,
     backs={FUNDING_1M.qualified: timedelta(minutes=1)},
+    lineage={
+        "rate": (*columns_of(FUNDING_1M.qualified, "live_rate", "next_funding_time"), *_TOLD),
+        "interval_hours": (
+            *columns_of(FUNDING_1M.qualified, "interval_hours"),
+            *columns_of(_RATES, "funding_interval_hours"),
+            *columns_of(INSTRUMENTS.qualified, "funding_interval_hours"),
+        ),
+        "source": (*columns_of(_RATES, "next_funding_time", "received_at"), *_ASKED_FOR),
+    },
 )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import DAY, HOUR, SERIES, SERIES_NAMES
+from orderflow_assets.lineage import alike, columns_of
 from orderflow_streaming.schema import IDENTITY, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -141,6 +142,29 @@ FROM ended c
 {_quote("a", "known_at")}
 """
 
-CLUSTERS_LAYER = selected(CLUSTERS, _CLUSTERS_SQL, (STREAMS["liquidations"].table,), LONGEST)
-RETRACEMENTS_LAYER = selected(RETRACEMENTS, _RETRACEMENTS_SQL, (CLUSTERS, QUOTES_1S), HOUR + timedelta(minutes=2))
+_MIDS = (
+    *columns_of(CLUSTERS.qualified, "started_at", "ended_at"),
+    *columns_of(QUOTES_1S.qualified, "bid_price", "ask_price"),
+)
+
+CLUSTERS_LAYER = selected(
+    CLUSTERS,
+    _CLUSTERS_SQL,
+    (STREAMS["liquidations"].table,),
+    LONGEST,
+    lineage={
+        **dict.fromkeys(("ended_at", "events"), columns_of("main.liquidations", "timestamp")),
+        "value": columns_of("main.liquidations", "value_usd"),
+    },
+)
+RETRACEMENTS_LAYER = selected(
+    RETRACEMENTS,
+    _RETRACEMENTS_SQL,
+    (CLUSTERS, QUOTES_1S),
+    HOUR + timedelta(minutes=2),
+    lineage={
+        **alike(CLUSTERS.qualified, ("ended_at", "value")),
+        **dict.fromkeys(("mid_before", "mid_end", "mid_after", "spread", "retracement"), _MIDS),
+    },
+)
 LAYERS = (CLUSTERS_LAYER, RETRACEMENTS_LAYER)

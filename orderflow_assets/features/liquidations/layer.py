@@ -18,6 +18,7 @@ from orderflow_assets.features.liquidations.minutes import FIVE, LIQUIDATIONS_1M
 from orderflow_assets.features.oi.minutes import OI_1M
 from orderflow_assets.features.trades.sizes import trailing_quantile
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _WEEK, _MONTH = 7 * DAY // MINUTE, 30 * DAY // FIVE
@@ -211,4 +212,5 @@ LAYER = Layer(
         CLUSTERS.qualified: 7 * DAY,
         RETRACEMENTS.qualified: _REMEMBERED,
     },
+    lineage={"n_obs": columns_of(LIQUIDATIONS_1M.qualified, "long_count", "short_count")},
 )

@@ -16,6 +16,7 @@ from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, SERIES, SERIES_NAMES
 from orderflow_assets.features.liquidations.clusters import RUNS
 from orderflow_assets.features.oi.minutes import OI_1M
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import GAPS, IDENTITY, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -167,16 +168,38 @@ GROUP BY {SERIES}, bar_ts
 HAVING count(*) = 5
 """
 
+_EVENTS = STREAMS["liquidations"].table.qualified
+_VALUES = columns_of(LIQUIDATIONS_1M.qualified, "long_value", "short_value")
+
 MINUTE_LAYER = replace(
     selected(
         LIQUIDATIONS_1M,
         _MINUTE_SQL,
         (BARS_1M, STREAMS["liquidations"].table, GAPS),
         SILENT,
-        across=(STREAMS["liquidations"].table.qualified,),
+        across=(_EVENTS,),
+        lineage={
+            **dict.fromkeys(("long_count", "short_count"), columns_of(_EVENTS, "side")),
+            **dict.fromkeys(("long_value", "short_value"), columns_of(_EVENTS, "side", "value_usd")),
+            "late_value": columns_of(_EVENTS, "timestamp", "value_usd"),
+            **dict.fromkeys(("cluster_size", "cluster_duration_s"), columns_of(_EVENTS, "timestamp", "side")),
+            **dict.fromkeys(("cluster_value", "dense_value"), columns_of(_EVENTS, "timestamp", "side", "value_usd")),
+        },
     ),
     backs={BARS_1M.qualified: timedelta(0)},
 )
-MID_LAYER = selected(MID_RANGE_1M, _MID_SQL, (QUOTES_1S,), timedelta(0))
-FIVE_LAYER = selected(LIQUIDATIONS_5M, _FIVE_SQL, (LIQUIDATIONS_1M, OI_1M), FIVE)
+MID_LAYER = selected(
+    MID_RANGE_1M,
+    _MID_SQL,
+    (QUOTES_1S,),
+    timedelta(0),
+    lineage=dict.fromkeys(("mid_low", "mid_high"), columns_of(QUOTES_1S.qualified, "bid_price", "ask_price")),
+)
+FIVE_LAYER = selected(
+    LIQUIDATIONS_5M,
+    _FIVE_SQL,
+    (LIQUIDATIONS_1M, OI_1M),
+    FIVE,
+    lineage={"value": _VALUES, "share": (*_VALUES, *columns_of(OI_1M.qualified, "oi", "mark"))},
+)
 LAYERS = (MINUTE_LAYER, MID_LAYER, FIVE_LAYER)

@@ -16,6 +16,7 @@ from orderflow_assets.features.mark_prices.declarations import LEAST_SPOT_VENUES
 from orderflow_assets.features.mark_prices.marks import MARK_STALE, MARKS_1M
 from orderflow_assets.features.words import Words, worded
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.store import Store, Window
 
@@ -182,4 +183,5 @@ LAYER = Layer(
         FUNDING_1M.qualified: timedelta(0),
         **{table.qualified: timedelta(seconds=_LEAD_IN) for table in _SECONDS_OF},
     },
+    lineage={"n_obs": columns_of(MARKS_1M.qualified, "n_obs")},
 )

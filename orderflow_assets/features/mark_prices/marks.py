@@ -13,6 +13,7 @@ from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, SERIES_NAMES, STALE
 from orderflow_assets.features.funding.terms import MAJORS, TERMS
+from orderflow_assets.lineage import book_levels, columns_of
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -176,9 +177,21 @@ SELECT {SERIES}, bar_ts - INTERVAL 1 MINUTE AS open_time, bar_ts, n_obs, mark_cl
 FROM minutes LEFT JOIN spot USING (symbol, bar_ts) LEFT JOIN impacts USING ({SERIES}, bar_ts)
 """
 
+_MARKS = STREAMS["mark_prices"].table.qualified
+_INDEX = tuple(f"main.{stream}.index_price" for stream in ("mark_prices", "index_prices"))
+
 LAYER = selected(
     MARKS_1M,
     _SQL,
     (*(STREAMS[name].table for name in ("mark_prices", "index_prices", "orderbooks")), QUOTES_1S),
     MARK_STALE,
+    lineage={
+        "n_obs": columns_of(_MARKS, "timestamp"),
+        "mark_close": columns_of(_MARKS, "mark_price"),
+        "index_close": _INDEX,
+        **dict.fromkeys(("basis", "premium", "premium_s"), (*columns_of(_MARKS, "mark_price", "timestamp"), *_INDEX)),
+        "impact_premium": (*_INDEX, *book_levels(tail=True)),
+        **dict.fromkeys(("spot_mid", "spot_venues"), columns_of(QUOTES_1S.qualified, "bid_price", "ask_price")),
+        "rated_at": columns_of(_MARKS, "timestamp", "funding_rate"),
+    },
 )

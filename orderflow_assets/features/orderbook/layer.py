@@ -15,6 +15,7 @@ from orderflow_assets.features.orderbook.loadings import OFI_LOADINGS
 from orderflow_assets.features.orderbook.minutes import AS_STORED, BOOKS_1M
 from orderflow_assets.features.trades.declarations import TRADES
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _DAY, _HOUR = 1440, 60
@@ -119,4 +120,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={TRADES.table.qualified: MINUTE, OFI_LOADINGS.qualified: DAY},
+    lineage={"n_obs": columns_of(BOOKS_1M.qualified, "n_obs")},
 )

@@ -12,6 +12,7 @@ from orderflow_assets.features.grid import MIN_BASELINE, split_series
 from orderflow_assets.features.orderbook.flow import LEVELS, MLOFI, first_component
 from orderflow_assets.features.orderbook.minutes import BOOKS_1M
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -69,4 +70,13 @@ def _day(store: Store, day: datetime) -> int:
     return store.write(OFI_LOADINGS, data, Window(day, day + timedelta(microseconds=1)))
 
 
-LAYER = Layer(OFI_LOADINGS, _compute, (BOOKS_1M.qualified,), DAY, "bars", ("duckdb", "python"), every=DAY)
+LAYER = Layer(
+    OFI_LOADINGS,
+    _compute,
+    (BOOKS_1M.qualified,),
+    DAY,
+    "bars",
+    ("duckdb", "python"),
+    every=DAY,
+    lineage=dict.fromkeys(("loading", "explained", "minutes"), columns_of(BOOKS_1M.qualified, *MLOFI)),
+)

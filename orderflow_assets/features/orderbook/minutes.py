@@ -14,7 +14,8 @@ from orderflow_assets.features.orderbook.flow import MLOFI
 from orderflow_assets.features.orderbook.measures import LEAD_IN_S, minutes_of
 from orderflow_assets.features.orderbook.seconds import read_books
 from orderflow_assets.layer import Layer
-from orderflow_streaming.schema import STREAMS
+from orderflow_assets.lineage import Sources, book_levels, columns_of
+from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
 
@@ -137,6 +138,30 @@ def _traded(store: Store, start: datetime, end: datetime) -> dict[Identity, tupl
     return taken
 
 
+_OF_TEN_LEVELS = (
+    "depth_imbalance_10",
+    "liquidity_concentration_idx",
+    "vwap_depth",
+    "vwap_depth_bps",
+    "liquidity_migration_velocity",
+    "push_wall_detected",
+)
+_OF_ALL_LEVELS = (
+    "cumulative_depth_imbalance",
+    "liquidity_gradient",
+    "coverage_bps",
+    "liquidity_persistence_score",
+    *(name for name in BOOKS_1M.names if name.startswith("log_depth")),
+)
+_TRADED = columns_of(STREAMS["trades"].table.qualified, "price", "quantity", "side")
+
+
+def _one_side(side: str, count: int | None = None) -> Sources:
+    """Levels of a side, all without a count, and what tells that the book is not crossed."""
+    levels = book_levels(count or LEVELS, (side,), tail=count is None)
+    return tuple(dict.fromkeys((*levels, *columns_of("main.orderbooks", "bid_1_price", "ask_1_price"))))
+
+
 LAYER = Layer(
     BOOKS_1M,
     _compute,
@@ -144,4 +169,14 @@ LAYER = Layer(
     timedelta(seconds=LEAD_IN_S + 1) + STALE,
     "bars",
     ("duckdb", "python"),
+    lineage={
+        "n_obs": columns_of(STREAMS["orderbooks"].table.qualified, "timestamp"),
+        **dict.fromkeys(("ofi_cks", "queue_position_drift"), book_levels(1)),
+        "depth_imbalance_5": book_levels(5),
+        **{f"{side}_depth_{count}": _one_side(side, count) for side in ("bid", "ask") for count in (5, 10)},
+        **{f"{side}_{what}": _one_side(side) for side in ("bid", "ask") for what in ("depth_25bps", "wall_detected")},
+        **dict.fromkeys((*_OF_TEN_LEVELS, *MLOFI), book_levels()),
+        **dict.fromkeys(_OF_ALL_LEVELS, book_levels(tail=True)),
+        **dict.fromkeys(("add_cancel_ratio", "pull_wall_detected"), (*book_levels(), *_TRADED)),
+    },
 )

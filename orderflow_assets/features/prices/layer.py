@@ -25,6 +25,7 @@ from orderflow_assets.features.prices import microprice, randomness
 from orderflow_assets.features.prices.declarations import PRICES
 from orderflow_assets.features.prices.microprice import MICROPRICE
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import INSTRUMENTS
 from orderflow_streaming.store import Store, Window
 
@@ -212,4 +213,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: _LOOKBACK, QUOTES_1S.qualified: HOUR + timedelta(seconds=1)},
+    lineage={"n_obs": columns_of(BARS_1M.qualified, "quote_count")},
 )

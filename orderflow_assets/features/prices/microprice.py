@@ -18,6 +18,7 @@ from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.series import DAY, SERIES, closed_window, midnights
 from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY, INSTRUMENTS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -151,4 +152,11 @@ LAYER = Layer(
     "bars",
     ("duckdb", "python"),
     every=DAY,
+    lineage=dict.fromkeys(
+        ("shift_ticks", "steps"),
+        (
+            *columns_of(QUOTES_1S.qualified, "bid_price", "ask_price", "bid_qty", "ask_qty"),
+            *columns_of(INSTRUMENTS.qualified, "tick_size"),
+        ),
+    ),
 )

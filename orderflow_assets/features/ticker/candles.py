@@ -15,6 +15,7 @@ from __future__ import annotations
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import HOUR, MINUTE, SERIES
+from orderflow_assets.lineage import Sources, alike, columns_of
 from orderflow_streaming.schema import IDENTITY, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -145,6 +146,35 @@ WHERE hour + INTERVAL 59 MINUTE >= $start::TIMESTAMP AND hour + INTERVAL 59 MINU
 GROUP BY {SERIES}, hour
 """
 
-FIVE_LAYER = selected(CANDLES_5M, _FIVE_SQL, (STREAMS["candles"].table, BARS_1M), PRICE_STANDS + FIVE)
-HOUR_LAYER = selected(CANDLES_1H, _HOUR_SQL, (CANDLES_5M,), HOUR)
+_BOTH = (STREAMS["candles"].table, BARS_1M)
+
+
+def _told(*names: str) -> Sources:
+    """``names`` of the venue's candle and of the recorded minute; volumes say which of them holds and if it traded."""
+    wanted = dict.fromkeys((*names, "volume"))
+    return (*(source for table in _BOTH for source in columns_of(table.qualified, *wanted)), "main.candles.is_closed")
+
+
+FIVE_LAYER = selected(
+    CANDLES_5M,
+    _FIVE_SQL,
+    _BOTH,
+    PRICE_STANDS + FIVE,
+    lineage={
+        **{name: _told(name) for name in ("open", "high", "low", "close", "volume", "trade_count")},
+        "minutes": _told(),
+        "quote_volume": (*_told("quote_volume"), f"{BARS_1M.qualified}.vwap"),
+        "log_return": _told("close"),
+    },
+)
+HOUR_LAYER = selected(
+    CANDLES_1H,
+    _HOUR_SQL,
+    (CANDLES_5M,),
+    HOUR,
+    lineage={
+        **alike(CANDLES_5M.qualified, (column.name for column in _FIGURES)),
+        **dict.fromkeys(("squares", "returns"), columns_of(CANDLES_5M.qualified, "log_return")),
+    },
+)
 LAYERS = (FIVE_LAYER, HOUR_LAYER)

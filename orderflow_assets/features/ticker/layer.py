@@ -14,6 +14,7 @@ from orderflow_assets.features.ticker.candles import CANDLES_1H, CANDLES_5M, FIV
 from orderflow_assets.features.ticker.declarations import TICKER
 from orderflow_assets.features.ticker.levels import TICKER_1M
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _PER_DAY, _LEAST_OF_DAY = 288, 260
@@ -147,4 +148,5 @@ LAYER = Layer(
         TICKER_1M.qualified: timedelta(0),
         CANDLES_5M.qualified: _FIVES_READ * FIVE + HOUR,
     },
+    lineage={"n_obs": columns_of(CANDLES_5M.qualified, "minutes")},
 )

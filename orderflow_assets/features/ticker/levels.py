@@ -7,6 +7,7 @@ from datetime import timedelta
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES
+from orderflow_assets.lineage import alike
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -48,4 +49,10 @@ FROM minutes b ASOF JOIN published p
 WHERE b.bar_ts - published_at <= INTERVAL {STANDS.seconds} SECOND
 """
 
-LAYER = selected(TICKER_1M, _SQL, (STREAMS["ticker_24h"].table, BARS_1M), STANDS)
+LAYER = selected(
+    TICKER_1M,
+    _SQL,
+    (STREAMS["ticker_24h"].table, BARS_1M),
+    STANDS,
+    lineage=alike(STREAMS["ticker_24h"].table.qualified, ("high_24h", "low_24h", "quote_volume_24h")),
+)

@@ -17,6 +17,7 @@ from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -128,4 +129,12 @@ LAYER = Layer(
     DAY,
     "bars",
     ("duckdb", "python"),
+    lineage={
+        "size": columns_of(DAILY_SIZES.qualified, "daily_volume"),
+        "bought": (
+            *columns_of(PARENT_TRADES.qualified, "quantity", "side"),
+            *columns_of(BARS_1M.qualified, "volume"),
+            *columns_of(DAILY_SIZES.qualified, "daily_volume"),
+        ),
+    },
 )

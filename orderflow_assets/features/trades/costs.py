@@ -16,6 +16,7 @@ from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, NUMBER, SERIES, STALE, closed_window, hours
 from orderflow_assets.features.grid import Array, Grid, epoch_us
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -120,6 +121,11 @@ def _means(bar: np.ndarray, weight: Array, value: Array, bars: int) -> tuple[Arr
     return np.bincount(bar, minlength=bars).astype(float), mean
 
 
+_COMPARED = (
+    *columns_of(PARENT_TRADES.qualified, "timestamp", "quantity"),
+    *columns_of(STREAMS["prices"].table.qualified, "timestamp", "bid_price", "ask_price"),
+)
+
 LAYER = Layer(
     SPREADS_1M,
     _compute,
@@ -127,4 +133,8 @@ LAYER = Layer(
     AFTER + STALE,
     "bars",
     ("duckdb", "python"),
+    lineage={
+        **dict.fromkeys(("parents", "settled_parents"), _COMPARED),
+        **dict.fromkeys(COSTS, (*_COMPARED, *columns_of(PARENT_TRADES.qualified, "notional", "side"))),
+    },
 )

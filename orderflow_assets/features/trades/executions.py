@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from orderflow_assets.bars.selection import selected
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, NUMBER, SERIES, STALE
+from orderflow_assets.lineage import book_levels, columns_of
 from orderflow_streaming.schema import LEVELS, STREAMS
 from orderflow_streaming.tables import Column, Table
 
@@ -95,4 +96,17 @@ FROM sided JOIN named ON series = {NUMBER}
 GROUP BY {SERIES}, date_trunc('minute', reported)
 """
 
-LAYER = selected(EXECUTIONS_1M, _SQL, (STREAMS["trades"].table, STREAMS["orderbooks"].table), _LOOKBACK)
+_PARENTS = (*columns_of("main.trades", "timestamp", "side"), "main.orderbooks.timestamp")
+
+LAYER = selected(
+    EXECUTIONS_1M,
+    _SQL,
+    (STREAMS["trades"].table, STREAMS["orderbooks"].table),
+    _LOOKBACK,
+    lineage={
+        **dict.fromkeys(("parents", "unseen_parents"), _PARENTS),
+        **dict.fromkeys(
+            ("executed", "hidden"), (*_PARENTS, *columns_of("main.trades", "price", "quantity"), *book_levels())
+        ),
+    },
+)

@@ -19,6 +19,7 @@ from orderflow_assets.features.trades.declarations import TRADES, WHALE_FLOOR
 from orderflow_assets.features.trades.executions import EXECUTIONS_1M
 from orderflow_assets.features.trades.sizes import Parents
 from orderflow_assets.layer import Layer
+from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
 _DAY, _HOUR, _QUARTER = 1440, 60, 15
@@ -236,4 +237,5 @@ LAYER = Layer(
         EXECUTIONS_1M.qualified: _WEEK + _QUARTER * MINUTE,
         SPREADS_1M.qualified: timedelta(0),
     },
+    lineage={"n_obs": columns_of(BARS_1M.qualified, "trade_count")},
 )
