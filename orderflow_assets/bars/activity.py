@@ -280,8 +280,8 @@ _CUT_BY = (
 )
 """What closes a bar, and so is part of everything in it."""
 _MADE_OF: dict[str, tuple[str, ...]] = {
-    "open": ("first_price",),
-    "close": ("last_price",),
+    "open": ("first_price", "first_id"),
+    "close": ("last_price", "first_id"),
     "high": ("high",),
     "low": ("low",),
     "trade_count": ("prints",),

@@ -33,7 +33,7 @@ from tests.assets import tape
 from tests.assets.planted import hours_of
 from tests.conftest import ROOT
 
-DEADLINE_S = 200
+DEADLINE_S = 400
 HOURS = hours_of(tape.START, tape.END)
 CLOSED = hours_of(tape.START, tape.END - GRACE)[:-1]
 
@@ -116,7 +116,7 @@ def materialized(address: str, key: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_history_flows_by_itself_and_a_backfill_completes(webserver: str, tmp_path: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(backfill.main, ["2025-03-01T23:00", "2025-03-02", "--webserver", webserver])

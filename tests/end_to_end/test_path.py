@@ -27,6 +27,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from orderflow_assets.definitions import build_defs
+from orderflow_assets.forecasting.frame import FEATURES
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import Store, StoreError, connect
@@ -132,16 +133,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def materialize_all(defs: Definitions, instance: DagsterInstance, first: datetime, last: datetime) -> None:
-    """Hours in one ranged run, then the models of the series, the forecasts of the last hour, scores and drift."""
+    """Hours in two ranged runs, then the models of the series, the forecasts of the last hour, scores and drift.
+
+    All hours of what models learn from, and the last two of everything.
+    """
     graph = defs.get_repository_def().asset_graph
+    learnt = AssetSelection.assets(*(f"features/{group}" for group in FEATURES)).upstream()
     hours = AssetSelection.groups("bars", "features", "signals")
     keys = {when: when.strftime("%Y-%m-%d-%H:00") for when in (first, last)}
     whole = {ASSET_PARTITION_RANGE_START_TAG: keys[first], ASSET_PARTITION_RANGE_END_TAG: keys[last]}
     instance.add_dynamic_partitions("series", [SERIES])
     assert hourly.has_partition_key(keys[last])
-    execute(defs, instance, hours.resolve(graph), tags=whole)
-    execute(defs, instance, [AssetKey(["models", "versions"]), AssetKey(["models", "champions"])], SERIES)
     last_two = {**whole, ASSET_PARTITION_RANGE_START_TAG: (last - timedelta(hours=1)).strftime("%Y-%m-%d-%H:00")}
+    execute(defs, instance, (learnt & hours).resolve(graph), tags=whole)
+    execute(defs, instance, hours.resolve(graph), tags=last_two)
+    execute(defs, instance, [AssetKey(["models", "versions"]), AssetKey(["models", "champions"])], SERIES)
     execute(defs, instance, [AssetKey(["forecasts", "forecasts"])], tags=last_two)
     execute(defs, instance, [AssetKey(["forecasts", "scores"])])
     execute(defs, instance, [AssetKey(["models", "drift"])])

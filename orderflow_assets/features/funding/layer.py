@@ -34,7 +34,7 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 
 def _hour(store: Store, start: datetime, end: datetime) -> int:
-    spine = Grid.read(store, BARS_1M, ("mid_close",), start + MINUTE, end, MINUTE)
+    spine = Grid.read(store, BARS_1M, (), start + MINUTE, end, MINUTE)
     live = Grid.of(store.query(_LIVE_SQL, [start, end], timeout_s=600), start + MINUTE, end, MINUTE)
     history = _history(store, start, end)
     wanted = {identity for identity in spine.series if identity[2] == "futures"}

@@ -222,7 +222,7 @@ FEATURES: tuple[Feature, ...] = (
         "the spread.",
         "retracement of transient impact, cf. Bouchaud et al. 2009",
         ANY,
-        inputs=("bars.liquidation_retracements.retracement",),
+        inputs=columns_of("bars.liquidation_retracements", "retracement", "ended_at", "value"),
     ),
 )
 

@@ -164,7 +164,12 @@ FEATURES: tuple[Feature, ...] = (
         f"beyond {DISLOCATED_SIGMA:g} and itself beyond {DISLOCATED_BPS:g} bps, seen once a second.",
         "modified z, Iglewicz & Hoaglin 1993",
         dtype="flag",
-        inputs=(_PREMIUM, "main.mark_prices.mark_price", "main.mark_prices.index_price"),
+        inputs=(
+            _PREMIUM,
+            "main.mark_prices.mark_price",
+            "main.mark_prices.index_price",
+            "main.index_prices.index_price",
+        ),
     ),
     Feature("mark_price", "quote ccy", _MARKS, _CLOSE, "K.", "venue", POSITIVE, inputs=(_MARK,)),
     Feature(

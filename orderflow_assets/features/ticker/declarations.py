@@ -10,15 +10,22 @@ than stated the feature is NULL.
 from __future__ import annotations
 
 from orderflow_assets.features.feature import ANY, NON_NEGATIVE, SHARE, Feature, Group
+from orderflow_assets.lineage import Sources, columns_of
 
 _HOURS, _FIVES, _TICKER = "candles (1 h)", "candles (5 min)", "ticker"
 _SAME_HOUR = "1 h against the same hour of the previous 30 d"
 _DAY = "24 h of 5 min bars"
 
-_RANGES = ("bars.candles_1h.high", "bars.candles_1h.low", "bars.candles_1h.close")
-_REACH = ("bars.candles_5m.high", "bars.candles_5m.low", "bars.candles_5m.volume")
-_RETURNS = ("bars.candles_5m.log_return",)
-_LEVELS = ("bars.ticker_1m.high_24h", "bars.ticker_1m.low_24h")
+
+def _hourly(*names: str) -> Sources:
+    """Columns of the hours that count: those with enough of their minutes known."""
+    return columns_of("bars.candles_1h", *names, "minutes")
+
+
+_RANGES = _hourly("high", "low", "close")
+_REACH = columns_of("bars.candles_5m", "high", "low", "volume", "minutes")
+_RETURNS = columns_of("bars.candles_5m", "log_return")
+_LEVELS = columns_of("bars.ticker_1m", "high_24h", "low_24h")
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -29,7 +36,7 @@ FEATURES: tuple[Feature, ...] = (
         "Second difference of the log of the hour's traded value: ln V(t) - 2 ln V(t-1) + ln V(t-2).",
         "second difference",
         ANY,
-        inputs=("bars.candles_1h.quote_volume",),
+        inputs=_hourly("quote_volume"),
     ),
     Feature(
         "relative_volume_percentile",
@@ -39,7 +46,7 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's traded value among the same hours of day, at least 20 of 30.",
         "seasonally adjusted relative volume",
         SHARE,
-        inputs=("bars.candles_1h.quote_volume",),
+        inputs=_hourly("quote_volume"),
     ),
     Feature(
         "volume_profile_skew",
@@ -50,10 +57,7 @@ FEATURES: tuple[Feature, ...] = (
         "Positive: most volume at low prices, a tail of volume above.",
         "skewness of volume at price",
         ANY,
-        inputs=(
-            "bars.candles_5m.quote_volume",
-            "bars.candles_5m.volume",
-        ),
+        inputs=columns_of("bars.candles_5m", "quote_volume", "volume", "minutes"),
     ),
     Feature(
         "range_expansion_ratio",
@@ -135,7 +139,7 @@ FEATURES: tuple[Feature, ...] = (
         "100 ln(P / P 24 h before), P the last traded price of the hour up to the bar's end.",
         "log return",
         ANY,
-        inputs=("bars.candles_5m.close",),
+        inputs=columns_of("bars.candles_5m", "close", "minutes"),
     ),
     Feature(
         "price_change_zscore",
@@ -146,7 +150,10 @@ FEATURES: tuple[Feature, ...] = (
         "from at least 20 days' worth of 5 min returns. A large move does not shrink itself.",
         "volatility-scaled return",
         ANY,
-        inputs=("bars.candles_5m.close", "bars.candles_1h.squares", "bars.candles_1h.returns"),
+        inputs=(
+            *columns_of("bars.candles_5m", "close", "minutes"),
+            *columns_of("bars.candles_1h", "squares", "returns"),
+        ),
     ),
     Feature(
         "trade_count_percentile",
@@ -156,7 +163,7 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's number of trades among the same hours of day, at least 20 of 30.",
         "seasonally adjusted",
         SHARE,
-        inputs=("bars.candles_1h.trade_count",),
+        inputs=_hourly("trade_count"),
     ),
     Feature(
         "institutional_interest_idx",
@@ -166,10 +173,7 @@ FEATURES: tuple[Feature, ...] = (
         "Percent rank of the hour's value per trade, at least 60 hours. A proxy: split orders hide their size.",
         "average trade size, cf. Barclay & Warner 1993",
         SHARE,
-        inputs=(
-            "bars.candles_1h.quote_volume",
-            "bars.candles_1h.trade_count",
-        ),
+        inputs=_hourly("quote_volume", "trade_count"),
     ),
     Feature(
         "market_strength",

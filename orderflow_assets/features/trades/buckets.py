@@ -132,7 +132,7 @@ LAYER = Layer(
     lineage={
         "size": columns_of(DAILY_SIZES.qualified, "daily_volume"),
         "bought": (
-            *columns_of(PARENT_TRADES.qualified, "quantity", "side"),
+            *columns_of(PARENT_TRADES.qualified, "quantity", "side", "first_id"),
             *columns_of(BARS_1M.qualified, "volume"),
             *columns_of(DAILY_SIZES.qualified, "daily_volume"),
         ),

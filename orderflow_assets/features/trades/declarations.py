@@ -324,7 +324,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "2 sqrt(-cov) of successive changes of the parents' last prices; NULL where the covariance is not negative.",
         "Roll 1984",
         POSITIVE,
-        inputs=(f"{_PARENTS}.last_price",),
+        inputs=columns_of(_PARENTS, "last_price", "first_id"),
     ),
     Feature(
         "trade_clustering_index",
