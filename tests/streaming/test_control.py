@@ -188,7 +188,7 @@ def test_the_status_has_a_line_per_market_and_stream(shared: Daemon) -> None:
     for stream in shared.status()["streams"]:
         assert re.search(rf"│ binance_futures │ {stream['stream']} ", said)
     everything = json.loads(run(shared, "status", "--json", "--market", MARKET))
-    assert len(everything["streams"]) == 10
+    assert len(everything["streams"]) == 11
     assert everything["tables"]["expected"] == everything["tables"]["offered"] == 10
     assert json.loads(run(shared, "status", "--json", "--market", "okx_futures"))["streams"] == []
 

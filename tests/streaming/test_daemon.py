@@ -79,7 +79,7 @@ def test_the_status_tells_how_every_stream_is_doing(collecting: Daemon) -> None:
     assert status["status"] == "HEALTHY", status["issues"]
     assert status["active_connections"] == 2
     assert status["active_symbols"] == ["BTCUSDT", "ETHUSDT"]
-    assert status["active_streams"] == {"symbols": 2, "exchanges": 1, "total": 20}
+    assert status["active_streams"] == {"symbols": 2, "exchanges": 1, "total": 22}
     trades = next(stream for stream in status["streams"] if stream["stream"] == "trades")
     assert trades["connected"]
     assert 0 <= trades["last_message_age_s"] < 10
