@@ -33,7 +33,7 @@ def _cost(name: str, unit: str, what: str, source: str, column: str, interval: s
         f"{what}: mean over the venues {_VALUE}.",
         source,
         interval,
-        inputs=(column,),
+        inputs=(column, f"{_TRADES}.quote_volume"),
     )
 
 
@@ -84,7 +84,9 @@ ORDER_FLOW = SymbolGroup(
             "weighted by depth.",
             "survival share of displayed size",
             SHARE,
-            inputs=(f"{_BOOK}.liquidity_persistence_score",),
+            inputs=tuple(
+                f"{_BOOK}.{name}" for name in ("liquidity_persistence_score", "bid_depth_25bps", "ask_depth_25bps")
+            ),
         ),
         Feature(
             "buy_value",
@@ -154,7 +156,7 @@ ORDER_FLOW = SymbolGroup(
             f"whale_volume_ratio: mean over the venues {_VALUE}.",
             "large-trade share",
             SHARE,
-            inputs=("features.trades.whale_volume_ratio",),
+            inputs=("features.trades.whale_volume_ratio", f"{_TRADES}.quote_volume"),
         ),
         _cost(
             "kyle_lambda",

@@ -29,7 +29,7 @@ WITH pairs AS (
            CASE WHEN basis_mean_reversion_speed IS NOT NULL THEN
                     (basis_ou_mean_bps - premium_bps) * (1 - exp(-basis_mean_reversion_speed * {FUNDING_HOLDING_H}))
                 WHEN basis_ou_phi IS NOT NULL THEN 0 END AS premium_change
-    FROM costs LEFT JOIN features.mark_prices m USING (symbol, exchange, bar_ts)
+    FROM costs LEFT JOIN (FROM features.mark_prices WHERE {_WINDOW}) m USING (symbol, exchange, bar_ts)
 ), trades AS (
     SELECT p.*, 1e4 * arbitrage_spread * {FUNDING_HOLDING_H} / 8 AS funding_collected_bps,
            l.fees_bps + s.fees_bps AS fees_bps,

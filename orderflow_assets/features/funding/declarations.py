@@ -44,7 +44,7 @@ FEATURES: tuple[Feature, ...] = (
         "The last settled f.",
         "venue",
         _RATE,
-        inputs=_SETTLED[:1],
+        inputs=_SETTLED,
     ),
     Feature(
         "predicted_funding_rate",
@@ -194,7 +194,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Time since the last settlement.",
         "age",
         POSITIVE,
-        inputs=("bars.funding_settlements.settled_at",),
+        inputs=("bars.funding_settlements.settled_at", "bars.funding_settlements.interval_hours"),
     ),
     Feature(
         "funding_source",
@@ -205,7 +205,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "provenance",
         "{venue, estimate}",
         "label",
-        inputs=("bars.funding_settlements.source",),
+        inputs=("bars.funding_settlements.source", "bars.funding_settlements.interval_hours"),
     ),
     Feature("funding_f8", "fraction per 8 h", _FUNDING, _LAST, "Last settled f8.", "f x 8 / h", ANY, inputs=_SETTLED),
     Feature(
@@ -226,7 +226,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "Time since the live estimate was last heard to hold.",
         "age",
         NON_NEGATIVE,
-        inputs=("bars.funding_1m.heard_at",),
+        inputs=("bars.funding_1m.heard_at", "bars.funding_1m.live_rate"),
     ),
     Feature(
         "predicted_source",

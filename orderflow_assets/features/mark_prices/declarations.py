@@ -267,7 +267,7 @@ COMPANIONS: tuple[Feature, ...] = (
         "perpetual funding formula of the venues",
         "{impact, mark}",
         "label",
-        inputs=(_IMPACT,),
+        inputs=(_PREMIUM, _PREMIUM_S, _IMPACT, *_DUE),
     ),
     Feature(
         "spot_venues",
