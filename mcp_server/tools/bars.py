@@ -144,15 +144,15 @@ def signal_get(
     limit: Limit = 30,
     cursor: Cursor | None = None,
 ) -> Answer:
-    """A composite signal of one symbol per minute, newest first: value, confidence (weight of the known
-    components, a fraction), the side it names, and each component. A value is a score in the range that meta
-    gives, not a probability; NULL where under half of its weight is known. bar_ts is the closing edge, UTC."""
+    """A composite signal of one symbol per minute, newest first: value, vote (1 up, -1 down), side, confidence (share
+    of its weight that is known), components, fields. A score, not a probability; NULL where under half of the weight
+    is known. bar_ts is the closing edge, UTC."""
     declared = SIGNALS[signal]
     answer = windows.newest(
         context,
         SIGNALS_TABLE,
         equals=windows.series(symbol, market) | {"signal": signal},
-        columns=("bar_ts", "value", "confidence", "side", "components"),
+        columns=("bar_ts", "value", "vote", "confidence", "side", "components", "fields"),
         limit=limit,
         start=start,
         end=end,

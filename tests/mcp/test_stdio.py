@@ -19,6 +19,7 @@ import pytest
 from mcp import McpError, types
 from pydantic import AnyUrl
 
+from orderflow_assets.features.catalog import GROUPS
 from orderflow_streaming.store import connect
 from tests.mcp.processes import DEADLINE_S, answer, command, environment, error, stdio, store_process
 
@@ -274,7 +275,7 @@ async def test_resources_prompts_and_completions(folder: Path) -> None:
             types.ResourceTemplateReference(type="ref/resource", uri="flow://schema/{table}"),
             {"name": "table", "value": "features."},
         )
-        assert set(offered.completion.values) == {"features.prices", "features.orderbook", "features.trades"}
+        assert set(offered.completion.values) == {group.table.qualified for group in GROUPS.values()}
 
 
 # -- what it weighs ----------------------------------------------------------------------------------------------
