@@ -28,6 +28,7 @@ from mcp.client.stdio import stdio_client
 
 from orderflow_assets.definitions import build_defs
 from orderflow_assets.forecasting.frame import FEATURES
+from orderflow_assets.metadata import asset_key
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import Store, StoreError, connect
@@ -138,7 +139,7 @@ def materialize_all(defs: Definitions, instance: DagsterInstance, first: datetim
     All hours of what models learn from, and the last two of everything.
     """
     graph = defs.get_repository_def().asset_graph
-    learnt = AssetSelection.assets(*(f"features/{group}" for group in FEATURES)).upstream()
+    learnt = AssetSelection.assets(*(asset_key(table) for table in FEATURES)).upstream()
     hours = AssetSelection.groups("bars", "features", "signals")
     keys = {when: when.strftime("%Y-%m-%d-%H:00") for when in (first, last)}
     whole = {ASSET_PARTITION_RANGE_START_TAG: keys[first], ASSET_PARTITION_RANGE_END_TAG: keys[last]}
