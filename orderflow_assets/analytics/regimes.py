@@ -180,7 +180,10 @@ def _fitted(store: Store, step: str, day: datetime) -> Iterator[dict[str, Any]]:
         known = seen[np.isfinite(seen).all(axis=1)]
         if len(known) < learning.least_rows or (np.ptp(known, axis=0) == 0).any():
             continue
-        model = hmm.fit(seen, states=len(STATES))
+        try:
+            model = hmm.fit(seen, states=len(STATES))
+        except hmm.NoRegimesError:
+            continue
         yield {
             **dict(zip(SERIES_NAMES, identity, strict=True)),
             "step": step,

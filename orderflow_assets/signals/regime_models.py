@@ -84,7 +84,10 @@ def _row(identity: Identity, day: datetime, returns: Array) -> dict[str, object]
     moved = returns[np.isfinite(returns)]
     if len(moved) < LEAST_RETURNS or not moved.any() or np.ptp(moved) == 0:
         return None
-    model = regimes.fit(returns)
+    try:
+        model = regimes.fit(returns)
+    except regimes.NoRegimesError:
+        return None
     stays = model.durations
     return {
         **dict(zip(SERIES_NAMES, identity, strict=True)),

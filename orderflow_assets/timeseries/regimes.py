@@ -99,12 +99,16 @@ class RegimeResult:
     labels: tuple[str, ...]
 
 
+class NoRegimesError(ValueError):
+    """The values do not hold as many states as were asked for."""
+
+
 def fit(values: npt.ArrayLike, *, states: int = 3) -> RegimeModel:
     """The most likely model of ``values`` (rows, columns); the first column, the return, orders the states.
 
     EM from four deterministic beginnings (two k-means, sorted by the first and by the last column), the best after
-    10 rounds is carried on (Rabiner 1989). Raises ValueError under 60 complete rows per state or where a column
-    never moves.
+    10 rounds is carried on (Rabiner 1989). Raises ValueError under 60 complete rows per state and NoRegimesError where
+    a column never moves or EM leaves a state without rows.
     """
     if states not in LABELS:
         raise ValueError(f"states is one of {', '.join(map(str, LABELS))}, not {states}")
@@ -120,7 +124,7 @@ def fit(values: npt.ArrayLike, *, states: int = 3) -> RegimeModel:
     spread = MAD_TO_SD * np.median(np.abs(known - centre), axis=0)
     scale = np.where(spread > 0, spread, known.std(axis=0, ddof=1))
     if (scale <= 1e-12 * np.abs(centre)).any():
-        raise ValueError("a column never moves: there are no regimes to tell apart")
+        raise NoRegimesError("a column never moves: there are no regimes to tell apart")
     z = _standardised(known, centre, scale)
     best = _learned(z, _runs(complete), states)
     order = np.lexsort((best.covars_[:, 0, 0], best.means_[:, 0]))
@@ -227,7 +231,10 @@ def _runs(complete: Mask) -> list[int]:
 
 
 def _learned(z: Array, runs: Sequence[int], states: int) -> Any:
-    """The likeliest of the models that EM reaches from each beginning, on one thread: these products are tiny."""
+    """The likeliest of the models that EM reaches from each beginning, on one thread: these products are tiny.
+
+    A model is passed over where a state ended without rows, or was entered by the last row alone and never left.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     candidates = [_begun(z, states, seed=seed) for seed in _SEEDS]
@@ -236,9 +243,18 @@ def _learned(z: Array, runs: Sequence[int], states: int) -> Any:
         warnings.simplefilter("ignore")
         for model in candidates:
             model.fit(z, runs)
-        best = max(candidates, key=lambda model: model.score(z, runs))
-        best.n_iter, best.init_params = _ITERATIONS, ""
-        return best.fit(z, runs)
+        whole = [model for model in candidates if _is_whole(model)]
+        for model in sorted(whole, key=lambda model: model.score(z, runs), reverse=True):
+            model.n_iter, model.init_params = _ITERATIONS, ""
+            if _is_whole(model.fit(z, runs)):
+                return model
+    raise NoRegimesError(f"no {states} states that are each visited and left again: take fewer or a longer window")
+
+
+def _is_whole(model: Any) -> bool:
+    """Whether EM has left every state with rows of its own and a way out of it."""
+    parts = (model.means_, model.covars_, model.transmat_)
+    return all(np.isfinite(part).all() for part in parts) and np.allclose(model.transmat_.sum(axis=1), 1)
 
 
 def _begun(z: Array, states: int, *, seed: int = 0, column: int | None = None) -> Any:

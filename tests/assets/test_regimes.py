@@ -131,6 +131,17 @@ class TestModel:
         assert regimes.filter(regimes.fit(values[:, 0], states=2), values[:, 0]).labels == ("BEAR", "BULL")
         assert len(regimes.fit(values, states=4).labels) == 4
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_jump_in_the_last_row_is_survived(self, seed: int) -> None:
+        """From some beginnings EM gives it a state of its own, which nothing is seen to leave."""
+        quiet = np.random.default_rng(seed).normal(0, 1, (299, 2))
+        model = regimes.fit(np.concatenate([quiet, [[50.0, 50.0]]]))
+        assert np.allclose(model.transition.sum(axis=1), 1)
+
+    def test_values_without_as_many_states_are_told_of(self) -> None:
+        with pytest.raises(regimes.NoRegimesError, match="left again"):
+            regimes.fit([0.0] * 299 + [1.0])
+
     def test_teaches(self, model: regimes.RegimeModel) -> None:
         with pytest.raises(ValueError, match="at least 180 complete rows, here are 100"):
             regimes.fit(planted(100)[1])

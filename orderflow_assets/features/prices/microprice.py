@@ -9,6 +9,7 @@ tick counts as one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -104,7 +105,7 @@ def _leads_to_a_move(still: Array, moving: Array) -> np.ndarray:
 _QUOTES_SQL = f"""
 SELECT {SERIES}, epoch(q.bar_ts)::BIGINT AS second, bid_price, ask_price, bid_qty, ask_qty, tick_size
 FROM bars.quotes_1s q JOIN ops.instruments USING ({SERIES})
-WHERE q.open_time >= $since::TIMESTAMP AND q.open_time < $until::TIMESTAMP
+WHERE symbol = $symbol AND q.open_time >= $since::TIMESTAMP AND q.open_time < $until::TIMESTAMP
   AND bid_price IS NOT NULL AND bid_qty > 0 AND ask_qty > 0 AND tick_size > 0
 ORDER BY {SERIES}, second
 """
@@ -116,10 +117,18 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 
 def _day(store: Store, day: datetime) -> int:
-    rows = store.query(_QUOTES_SQL, {"since": day - DAY, "until": day}, timeout_s=600)
-    tables = [table for identity, part in split_series(rows) if (table := _estimate(identity, day, part))]
+    symbols = store.query("SELECT DISTINCT symbol FROM ops.instruments ORDER BY symbol")["symbol"].to_pylist()
+    tables = [table for symbol in symbols for table in _of_symbol(store, symbol, day)]
     data = pa.concat_tables(tables) if tables else MICROPRICE.arrow_schema.empty_table()
     return store.write(MICROPRICE, data, Window(day, day + timedelta(microseconds=1)))
+
+
+def _of_symbol(store: Store, symbol: str, day: datetime) -> Iterator[pa.Table]:
+    """Its estimates, venue by venue; a symbol at a time, as a day of seconds of all is large."""
+    rows = store.query(_QUOTES_SQL, {"symbol": symbol, "since": day - DAY, "until": day}, timeout_s=600)
+    for identity, part in split_series(rows):
+        if (table := _estimate(identity, day, part)) is not None:
+            yield table
 
 
 def _estimate(identity: Identity, day: datetime, rows: pa.Table) -> pa.Table | None:
