@@ -8,15 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from orderflow_assets.analytics.lead_lag import SECOND, marks
+from orderflow_assets.analytics.lead_lag import SECOND
 from orderflow_assets.analytics.price_discovery import LAGS_S, LEAST_SECONDS, shares
 from orderflow_assets.bars.quotes import QUOTES_1S
-from orderflow_assets.bars.series import DAY, SERIES, closed_window
+from orderflow_assets.bars.series import DAY, SERIES, at, midnights_due
 from orderflow_assets.features.grid import Grid
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
-from orderflow_streaming.store import Store, Window
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Column, Table
 
 INFORMATION_SHARE = Table(
@@ -59,12 +59,12 @@ WHERE symbol = ? AND open_time >= ? AND open_time < ? AND bid_price IS NOT NULL
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(QUOTES_1S, INFORMATION_SHARE)
-    start, end = closed_window(start, end)
-    if start >= end:
-        return 0
-    estimated = [row for midnight in marks(start, end, DAY) for row in _estimated(store, midnight)]
-    data = pa.Table.from_pylist(estimated, INFORMATION_SHARE.arrow_schema)
-    return store.write(INFORMATION_SHARE, data, Window(start, end))
+    return sum(_day(store, midnight) for midnight in midnights_due(store, INFORMATION_SHARE, start, end))
+
+
+def _day(store: Store, midnight: datetime) -> int:
+    data = pa.Table.from_pylist(list(_estimated(store, midnight)), INFORMATION_SHARE.arrow_schema)
+    return store.write(INFORMATION_SHARE, data, at(midnight))
 
 
 def _estimated(store: Store, midnight: datetime) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orderflow_assets.analytics.moves import LAST_MINUTE, STEPS, TABLES, with_last_minute
-from orderflow_assets.bars.series import BAR_COLUMNS, DAY, HOUR, MINUTE, SERIES, SERIES_NAMES, closed_window, hours
+from orderflow_assets.bars.series import (
+    BAR_COLUMNS,
+    DAY,
+    HOUR,
+    SERIES,
+    SERIES_NAMES,
+    at,
+    closed_window,
+    hours,
+    midnights_due,
+)
 from orderflow_assets.features.grid import Array, Grid, Identity
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
@@ -146,24 +156,15 @@ def filtered_on(models: Mapping[Identity, hmm.RegimeModel], moves: Grid) -> tupl
     return probabilities, transition
 
 
-def _midnights(start: datetime, end: datetime) -> Iterator[datetime]:
-    day = start.replace(hour=0, minute=0)
-    while day < end:
-        if day >= start:
-            yield day
-        day += DAY
-
-
 def _fit(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(*TABLES.values(), REGIME_MODELS)
-    start, end = closed_window(start, end)
-    return sum(_fit_day(store, day) for day in _midnights(start, end))
+    return sum(_fit_day(store, day) for day in midnights_due(store, REGIME_MODELS, start, end))
 
 
 def _fit_day(store: Store, day: datetime) -> int:
     rows = [row for step in LEARNING for row in _fitted(store, step, day)]
     data = pa.Table.from_pylist(rows, REGIME_MODELS.arrow_schema)
-    return store.write(REGIME_MODELS, data, Window(day, day + MINUTE))
+    return store.write(REGIME_MODELS, data, at(day))
 
 
 def _fitted(store: Store, step: str, day: datetime) -> Iterator[dict[str, Any]]:

@@ -7,15 +7,15 @@ symbol (exchange ``all``) a minute counts the venues that lived in it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import datetime
 
 from orderflow_assets.bars.consolidated import EVERY_VENUE
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.bars.selection import selected
-from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES
+from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, at, midnights_due
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Column, Table
 
 HISTORY = 7 * DAY
@@ -44,7 +44,6 @@ DAILY_SIZES = Table(
     "What a series trades in a day and in five minutes, day by day.",
 )
 
-_MIDNIGHT = "date_trunc('day', $end::TIMESTAMP - INTERVAL 1 MICROSECOND)"
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in ("volume", "value", "parents", "ticks", "bought", "paid"))
 
 _SQL = f"""
@@ -54,8 +53,8 @@ WITH own AS (
            2 * taker_buy_volume - b.volume AS bought,
            2 * taker_buy_quote - b.quote_volume AS paid
     FROM bars.bars_1m b
-    WHERE {_MIDNIGHT} >= $start::TIMESTAMP
-      AND open_time >= {_MIDNIGHT} - INTERVAL {HISTORY.days} DAY AND open_time < {_MIDNIGHT} AND volume IS NOT NULL
+    WHERE open_time >= $day::TIMESTAMP - INTERVAL {HISTORY.days} DAY AND open_time < $day::TIMESTAMP
+      AND volume IS NOT NULL
 ), minutes AS (
     FROM own
     UNION ALL BY NAME
@@ -80,7 +79,7 @@ WITH own AS (
     FROM fives f
     GROUP BY {SERIES}
 )
-SELECT *, {_MIDNIGHT} AS valid_from FROM sizes WHERE minutes >= {_LEAST_MINUTES} AND daily_volume > 0
+SELECT *, $day::TIMESTAMP AS valid_from FROM sizes WHERE minutes >= {_LEAST_MINUTES} AND daily_volume > 0
 """
 
 _MADE_OF = {
@@ -96,4 +95,11 @@ _MADE_OF = {
 }
 _LINEAGE = {name: columns_of(BARS_1M.qualified, "volume", *others) for name, others in _MADE_OF.items()}
 
-LAYER: Layer = replace(selected(DAILY_SIZES, _SQL, (BARS_1M,), HISTORY, lineage=_LINEAGE), every=DAY)
+
+def _compute(store: Store, start: datetime, end: datetime) -> int:
+    store.ensure(BARS_1M, DAILY_SIZES)
+    days = midnights_due(store, DAILY_SIZES, start, end)
+    return sum(store.insert_select(DAILY_SIZES, _SQL, {"day": day}, at(day)) for day in days)
+
+
+LAYER = Layer(DAILY_SIZES, _compute, (BARS_1M.qualified,), HISTORY, "bars", every=DAY, lineage=_LINEAGE)

@@ -6,8 +6,9 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 from orderflow_streaming.schema import IDENTITY
+from orderflow_streaming.store import Store, Window
 from orderflow_streaming.store.window import naive_utc
-from orderflow_streaming.tables import Column
+from orderflow_streaming.tables import Column, Table
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -66,3 +67,26 @@ def midnights(start: datetime, end: datetime) -> list[datetime]:
     first = start.replace(hour=0, minute=0, second=0, microsecond=0)
     first = first if first == start else first + DAY
     return [first + DAY * count for count in range(max(0, -((first - end) // DAY)))]
+
+
+def midnights_due(store: Store, table: Table, start: datetime, end: datetime) -> list[datetime]:
+    """The midnights in ``[start, end)`` for which a table of daily estimates has to be computed.
+
+    An hour that is still running is computed again and again; the midnight it began with is left as it is once it has
+    rows. When the hour is over, and in every later window, it is computed like any other.
+    """
+    opening, closing = closed_window(start, end)
+    due = midnights(opening, closing)
+    if due and closing < naive_utc(end) and closing - due[-1] < HOUR and _has_rows(store, table, due[-1]):
+        return due[:-1]
+    return due
+
+
+def at(moment: datetime) -> Window:
+    """The rows of one moment."""
+    return Window(moment, moment + timedelta(microseconds=1))
+
+
+def _has_rows(store: Store, table: Table, moment: datetime) -> bool:
+    found = store.query(f'SELECT 1 FROM {table.qualified} WHERE "{table.time}" = ? LIMIT 1', [moment])
+    return found.num_rows > 0

@@ -11,19 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.bars.series import DAY, closed_window
+from orderflow_assets.bars.series import DAY, at, midnights_due
 from orderflow_assets.features.grid import Array
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.labels import LABELS
-from orderflow_streaming.store import Store, Window
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Column, Table
 
 LEAST_OF_EITHER, ISOTONIC_FROM = 50, 1000
@@ -176,18 +176,14 @@ def read_sample(store: Store, signal: str, first: datetime, last: datetime) -> S
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(LABELS, CALIBRATION)
-    start, end = closed_window(start, end)
-    midnight = start.replace(hour=0, minute=0)
-    first = midnight if midnight == start else midnight + DAY
-    days = [first + DAY * count for count in range((end - first) // DAY + 1) if first + DAY * count < end]
-    return sum(_day(store, day) for day in days)
+    return sum(_day(store, day) for day in midnights_due(store, CALIBRATION, start, end))
 
 
 def _day(store: Store, day: datetime) -> int:
     rows = [_row(name, day, read_sample(store, name, day - FIT_DAYS * DAY, day)) for name in CALIBRATED]
     known = [row for row in rows if row["outcomes"]]
     data = pa.Table.from_pylist(known, CALIBRATION.arrow_schema)
-    return store.write(CALIBRATION, data, Window(day, day + timedelta(microseconds=1)))
+    return store.write(CALIBRATION, data, at(day))
 
 
 def _row(name: str, day: datetime, sample: Sample) -> dict[str, Any]:

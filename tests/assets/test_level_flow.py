@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orderflow_assets.bars.series import midnights
 from orderflow_assets.features.orderbook import loadings
 from orderflow_assets.features.orderbook.flow import MLOFI, first_component, level_depth, level_flow
 from orderflow_assets.features.orderbook.minutes import BOOKS_1M
@@ -86,10 +85,3 @@ def test_loadings_rest_on_the_day_before_alone(minutes: int, rows: int, tmp_path
         assert expected is not None
         np.testing.assert_allclose([row["loading"] for row in found], expected[0], rtol=1e-9)
         assert {row["minutes"] for row in found} == {minutes}
-
-
-def test_midnights_of_a_window() -> None:
-    assert midnights(MIDNIGHT, MIDNIGHT + MINUTE) == [MIDNIGHT]
-    assert midnights(MIDNIGHT + MINUTE, MIDNIGHT + DAY) == []
-    assert midnights(MIDNIGHT - MINUTE, MIDNIGHT + DAY + MINUTE) == [MIDNIGHT, MIDNIGHT + DAY]
-    assert midnights(MIDNIGHT, MIDNIGHT) == []

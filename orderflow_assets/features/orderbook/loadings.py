@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, midnights
+from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, at, midnights_due
 from orderflow_assets.features.grid import MIN_BASELINE, split_series
 from orderflow_assets.features.orderbook.flow import LEVELS, MLOFI, first_component
 from orderflow_assets.features.orderbook.minutes import BOOKS_1M
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY
-from orderflow_streaming.store import Store, Window
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Column, Table
 
 OFI_LOADINGS = Table(
@@ -45,7 +45,7 @@ ORDER BY {SERIES}, open_time
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(BOOKS_1M, OFI_LOADINGS)
-    return sum(_day(store, day) for day in midnights(*closed_window(start, end)))
+    return sum(_day(store, day) for day in midnights_due(store, OFI_LOADINGS, start, end))
 
 
 def _day(store: Store, day: datetime) -> int:
@@ -67,7 +67,7 @@ def _day(store: Store, day: datetime) -> int:
         }
         tables.append(pa.table(columns))
     data = pa.concat_tables(tables) if tables else OFI_LOADINGS.arrow_schema.empty_table()
-    return store.write(OFI_LOADINGS, data, Window(day, day + timedelta(microseconds=1)))
+    return store.write(OFI_LOADINGS, data, at(day))
 
 
 LAYER = Layer(

@@ -10,18 +10,18 @@ tick counts as one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
 from orderflow_assets.bars.quotes import QUOTES_1S
-from orderflow_assets.bars.series import DAY, SERIES, closed_window, midnights
+from orderflow_assets.bars.series import DAY, SERIES, at, midnights_due
 from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import IDENTITY, INSTRUMENTS
-from orderflow_streaming.store import Store, Window
+from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Column, Table
 
 BUCKETS, SPREADS = 10, 4
@@ -113,14 +113,14 @@ ORDER BY {SERIES}, second
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
     store.ensure(QUOTES_1S, INSTRUMENTS, MICROPRICE)
-    return sum(_day(store, day) for day in midnights(*closed_window(start, end)))
+    return sum(_day(store, day) for day in midnights_due(store, MICROPRICE, start, end))
 
 
 def _day(store: Store, day: datetime) -> int:
     symbols = store.query("SELECT DISTINCT symbol FROM ops.instruments ORDER BY symbol")["symbol"].to_pylist()
     tables = [table for symbol in symbols for table in _of_symbol(store, symbol, day)]
     data = pa.concat_tables(tables) if tables else MICROPRICE.arrow_schema.empty_table()
-    return store.write(MICROPRICE, data, Window(day, day + timedelta(microseconds=1)))
+    return store.write(MICROPRICE, data, at(day))
 
 
 def _of_symbol(store: Store, symbol: str, day: datetime) -> Iterator[pa.Table]:
