@@ -47,7 +47,6 @@ from orderflow_assets.signals import (
     forward,
     labels,
     probabilities,
-    regime_models,
 )
 from orderflow_assets.signals import layer as signals
 
@@ -91,7 +90,6 @@ LAYERS: tuple[Layer, ...] = (
     ticker.LAYER,
     *event_risk.LAYERS,
     fills.LAYER,
-    regime_models.LAYER,
     signals.LAYER,
     aggregate_layer.LAYER,
     forward.LAYER,

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from orderflow_assets.features.grid import Array, Identity, before, current, percent_rank
 
 if TYPE_CHECKING:
-    from orderflow_assets.signals.regime_models import RegimeModel
     from orderflow_assets.signals.signal import Evaluation
 
 Whole = npt.NDArray[np.int64]
@@ -90,7 +89,7 @@ class Inputs:
     """Everything the signals of one stretch of bars are made of.
 
     ``now`` and ``day`` end with the ``outputs`` bars asked for; ``evaluated`` holds the signals before the present
-    one in listed order, ``regimes`` the model in force for each series and day.
+    one in listed order.
     """
 
     series: tuple[Identity, ...]
@@ -100,8 +99,6 @@ class Inputs:
     week: View
     month: View
     marks: Mapping[Past, Marks]
-    regimes: Mapping[tuple[Identity, int], RegimeModel] = field(default_factory=dict)
-    month_us: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
     evaluated: dict[str, Evaluation] = field(default_factory=dict)
 
     @property

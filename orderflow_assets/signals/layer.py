@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, SERIES_NAMES, closed_window, hours
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, SERIES_NAMES, closed_window, hours
 from orderflow_assets.features.grid import Array, epoch_us
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
@@ -15,7 +15,6 @@ from orderflow_assets.signals import encoding
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.inputs import NOW
 from orderflow_assets.signals.reading import LOOKBACK, SOURCES, Stretch, needed, reach, read_inputs
-from orderflow_assets.signals.regime_models import REGIME_MODELS
 from orderflow_assets.signals.signal import Evaluation, Signal
 from orderflow_streaming.store import Store, Window
 from orderflow_streaming.tables import Column, Table
@@ -42,7 +41,7 @@ _READ = needed(SIGNALS.values())[NOW]
 
 
 def _compute(store: Store, start: datetime, end: datetime) -> int:
-    store.ensure(*(SOURCES[source] for source in _READ), REGIME_MODELS, SIGNALS_TABLE)
+    store.ensure(*(SOURCES[source] for source in _READ), SIGNALS_TABLE)
     return sum(_hour(store, *window) for window in hours(*closed_window(start, end)))
 
 
@@ -93,19 +92,16 @@ def _cells(values: Array) -> pa.Array:
     return pa.array(values, mask=~np.isfinite(values))
 
 
-_MADE_OF = (
-    *(source for group, names in _READ.items() for source in columns_of(SOURCES[group].qualified, *names)),
-    f"{REGIME_MODELS.qualified}.model",
-)
+_MADE_OF = tuple(source for group, names in _READ.items() for source in columns_of(SOURCES[group].qualified, *names))
 """The table is a long one: every signal's rows stand in the same columns."""
 
 LAYER = Layer(
     SIGNALS_TABLE,
     _compute,
-    (*(SOURCES[source].qualified for source in _READ), REGIME_MODELS.qualified),
+    tuple(SOURCES[source].qualified for source in _READ),
     LOOKBACK,
     "signals",
     ("duckdb", "python"),
-    backs={**reach(SIGNALS.values()), REGIME_MODELS.qualified: 2 * DAY},
+    backs=reach(SIGNALS.values()),
     lineage=dict.fromkeys(("value", "confidence", "vote", "side", "components", "fields"), _MADE_OF),
 )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from orderflow_assets.analytics.regimes import REGIMES, STATES
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import DAY as ONE_DAY
 from orderflow_assets.bars.series import HOUR, MINUTE, SERIES
@@ -15,7 +16,6 @@ from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, Mask, epoch_us
 from orderflow_assets.signals.fills import FILLS_1M
 from orderflow_assets.signals.inputs import DAY, MONTH, NOW, WEEK, Inputs, Marks, Past, View, Whole
-from orderflow_assets.signals.regime_models import read_models
 from orderflow_assets.signals.signal import Signal
 from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
@@ -23,12 +23,16 @@ from orderflow_streaming.tables import Table
 SOURCES: dict[str, Table] = {
     "bars": BARS_1M,
     "fills": FILLS_1M,
+    "regimes": REGIMES,
     **{name: group.table for name, group in GROUPS.items()},
 }
 
 DAY_BARS = 1500
 _STEP: Mapping[Past, timedelta] = {NOW: MINUTE, DAY: MINUTE, WEEK: timedelta(minutes=15), MONTH: HOUR}
 _BACK: Mapping[Past, timedelta] = {NOW: timedelta(0), DAY: DAY_BARS * MINUTE, WEEK: 7 * ONE_DAY, MONTH: 32 * ONE_DAY}
+
+_STANDS = {"regimes": HOUR}
+"""Sources whose rows come less often than bars, and how long each of them stands."""
 
 LOOKBACK = max(_BACK.values()) + HOUR
 
@@ -71,7 +75,7 @@ def read_inputs(store: Store, signals: Iterable[Signal], start: datetime, end: d
     outputs = round((end - start) / MINUTE)
     columns = needed(signals)
     grids = {
-        past: {source: _grid(store, SOURCES[source], names, past, start, end) for source, names in wanted.items()}
+        past: {source: _grid(store, source, names, past, start, end) for source, names in wanted.items()}
         for past, wanted in columns.items()
     }
     series = tuple(sorted({identity for grid in grids[NOW].values() for identity in grid.series}))
@@ -84,8 +88,6 @@ def read_inputs(store: Store, signals: Iterable[Signal], start: datetime, end: d
         week=views[WEEK],
         month=views[MONTH],
         marks={past: _marks(past, start, end, outputs) for past in (WEEK, MONTH)},
-        month_us=_edges(*_span(MONTH, start, end), MONTH),
-        regimes=read_models(store, (start - HOUR).replace(hour=0, minute=0), end),
     )
     return Stretch(inputs, grids[NOW]["bars"].reordered(series).present, start)
 
@@ -114,17 +116,33 @@ def _marks(past: Past, start: datetime, end: datetime, outputs: int) -> Marks:
     return Marks(np.searchsorted(edges, closing, "left"), np.searchsorted(edges, closing, "right"))
 
 
-def _grid(store: Store, table: Table, names: Iterable[str], past: Past, start: datetime, end: datetime) -> Grid:
+def _grid(store: Store, source: str, names: Iterable[str], past: Past, start: datetime, end: datetime) -> Grid:
     first, last = _span(past, start, end)
+    if source in _STANDS:
+        rows = store.query(_regimes_sql(names), {"first": first, "last": last}, timeout_s=600)
+        return Grid.of(rows, first, last, MINUTE)
     step = round(_STEP[past] / timedelta(microseconds=1))
     on_step = f" AND epoch_us(bar_ts) % {step} = 0" if _STEP[past] > MINUTE else ""
     rows = store.query(
-        f"SELECT {SERIES}, bar_ts, {', '.join(names)} FROM {table.qualified} "
+        f"SELECT {SERIES}, bar_ts, {', '.join(names)} FROM {SOURCES[source].qualified} "
         f"WHERE open_time >= ? AND open_time < ?{on_step}",
         [first - MINUTE, last],
         timeout_s=600,
     )
     return Grid.of(rows, first, last, _STEP[past])
+
+
+def _regimes_sql(names: Iterable[str]) -> str:
+    """Every minute with the hourly row that stands at its closing edge; states by their place among them."""
+    shown = (
+        f"list_position({list(STATES)}, {name}) - 1 AS {name}" if name.endswith("state") else name for name in names
+    )
+    return f"""
+    SELECT {SERIES}, bar_ts + INTERVAL 1 MINUTE * minute AS bar_ts, {", ".join(shown)}
+    FROM {REGIMES.qualified}, range({_STANDS["regimes"] // MINUTE}) AS since(minute)
+    WHERE step = '1h' AND last_minute >= $first::TIMESTAMP - INTERVAL 1 HOUR AND last_minute < $last::TIMESTAMP
+      AND bar_ts + INTERVAL 1 MINUTE * minute BETWEEN $first AND $last
+    """
 
 
 def _view(grids: Mapping[str, Grid], series: tuple[Identity, ...], length: int) -> View:

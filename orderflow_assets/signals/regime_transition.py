@@ -1,75 +1,51 @@
-"""Regime transition: the modelled chance that the state of hourly returns is another one a day from now."""
+"""Regime transition: the modelled chance that the state of hourly moves is another one a day from now.
+
+The states, their probabilities and the way from one to another are those of ``analytics.regimes`` at step 1h. A series
+with too few days for an hourly model has no value: over the 288 steps of a five-minute one any state is forgotten,
+and what is left to leave it is the same number at every bar.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from orderflow_assets.analytics.regimes import STATES
 from orderflow_assets.features.grid import Array
-from orderflow_assets.signals.inputs import MONTH, Inputs, Reading, View
-from orderflow_assets.signals.regime_models import STATES
+from orderflow_assets.signals.inputs import MONTH, NOW, Inputs, Reading, View
 from orderflow_assets.signals.signal import Combined, Component, Conclusion, Event, Field, Labels, Signal
-from orderflow_assets.timeseries import regimes
 
-AHEAD_HOURS, FILTER_HOURS = 24, 720
 VOTES_ABOVE = 0.5
 
-_DAY_US = 86_400_000_000
 _LONGEST_HOURS = 24 * 365.0
 _VOTES = {"BULL": 1.0, "BEAR": -1.0, "RANGING": 0.0}
 
 
 def _conclude(inputs: Inputs, combined: Combined) -> Conclusion:
-    transition, confidence, duration, change = np.full((4, *inputs.shape), np.nan)
-    current, predicted = np.full((2, *inputs.shape), None, dtype=object)
-    through = inputs.marks[MONTH].through
-    for mark in sorted(set(through.tolist())):
-        bars = np.flatnonzero(through == mark)
-        rows, shares, models = _filtered(inputs, mark)
-        if not len(rows):
-            continue
-        place = np.ix_(rows, bars)
-        now, ahead = shares.argmax(axis=-1), regimes.ahead(shares[:, None], models, AHEAD_HOURS)[:, 0].argmax(axis=-1)
-        leaving = regimes.leaving(shares[:, None], models, AHEAD_HOURS)[:, 0]
-        stay = np.take_along_axis(np.diagonal(models, axis1=1, axis2=2), now[:, None], axis=1)[:, 0]
-        with np.errstate(divide="ignore"):
-            hours = 1 / (1 - stay)
-        transition[place] = leaving[:, None]
-        confidence[place] = shares.max(axis=-1)[:, None]
-        duration[place] = np.where(hours < _LONGEST_HOURS, hours, np.nan)[:, None]
-        names = np.array(STATES, dtype=object)
-        current[place], predicted[place] = names[now][:, None], names[ahead][:, None]
-        heading = np.array([_VOTES[name] for name in names[ahead]])
-        change[place] = np.where(now != ahead, heading, np.nan)[:, None]
+    now, ahead = inputs.now["regimes.state"], inputs.now["regimes.predicted_state"]
+    transition, stay = inputs.now["regimes.transition_probability"], inputs.now["regimes.expected_remaining_h"]
     fields: dict[str, Array | Labels] = {
-        "current_regime": current,
-        "predicted_regime": predicted,
+        "current_regime": _named(now),
+        "predicted_regime": _named(ahead),
         "transition_probability": transition,
-        "timeframe_hours": duration,
+        "timeframe_hours": np.where(stay < _LONGEST_HOURS, stay, np.nan),
     }
+    heading = np.where(np.isfinite(ahead), np.array([_VOTES[name] for name in STATES])[_place(ahead)], np.nan)
     return Conclusion(
         fields,
-        vote=np.where(transition > VOTES_ABOVE, change, np.nan),
+        vote=np.where((transition > VOTES_ABOVE) & (now != ahead), heading, np.nan),
         value=transition,
-        confidence=np.nan_to_num(confidence),
+        confidence=np.nan_to_num(inputs.now["regimes.confidence"]),
     )
 
 
-def _filtered(inputs: Inputs, mark: int) -> tuple[np.ndarray, Array, Array]:
-    """Series with a model, the shares of their states after the full hour before ``mark``, and transition matrices."""
-    logged = np.log(inputs.month["bars.mid_close"])
-    midnight = int((inputs.month_us[mark - 1] - 1) // _DAY_US * _DAY_US)
-    known = [
-        (row, model)
-        for row, identity in enumerate(inputs.series)
-        if (model := inputs.regimes.get((identity, midnight))) and np.isfinite(logged[row, mark - 1])
-    ]
-    if not known:
-        return np.zeros(0, np.int64), np.zeros((0, len(STATES))), np.zeros((0, len(STATES), len(STATES)))
-    returns = np.diff(logged[:, mark - FILTER_HOURS - 1 : mark], axis=1)
-    density = np.stack([regimes.log_density(model, returns[row][:, None]) for row, model in known])
-    start, transition = (np.stack([getattr(model, name) for _, model in known]) for name in ("start", "transition"))
-    shares = regimes.filtered(start, transition, density)[:, -1]
-    return np.array([row for row, _ in known]), shares, transition
+def _place(state: Array) -> np.ndarray:
+    return np.nan_to_num(state).astype(np.int64)
+
+
+def _named(state: Array) -> Labels:
+    names: Labels = np.array(STATES, dtype=object)[_place(state)]
+    names[np.isnan(state)] = None
+    return names
 
 
 def _overlay(name: str, what: Reading) -> Component:
@@ -91,12 +67,16 @@ REGIME_TRANSITION = Signal(
     title="Regime transition",
     kind="score with labels",
     interpretation=(
-        "Model-based chance that the state of hourly returns 24 h from now is another than the most probable one now. "
-        "Confidence is the filtered probability of that state."
+        "Model-based chance that the state of hourly moves 24 h from now is another than the most probable one now. "
+        "Confidence is the filtered probability of that state. NULL for a series too young for an hourly model."
     ),
     interval="[0, 1]",
     inputs={
-        "bars.mid_close": MONTH,
+        "regimes.state": NOW,
+        "regimes.predicted_state": NOW,
+        "regimes.confidence": NOW,
+        "regimes.transition_probability": NOW,
+        "regimes.expected_remaining_h": NOW,
         "trades.flow_toxicity": MONTH,
         "funding.funding_zscore": MONTH,
         "oi.leverage_zscore": MONTH,
@@ -120,5 +100,5 @@ REGIME_TRANSITION = Signal(
     label="predicted_regime",
     vote="predicted_regime, where it differs from current_regime and the value is above 0.5",
     conclude=_conclude,
-    assumptions=("the last 720 hourly returns tell the state; earlier ones are forgotten by then",),
+    assumptions=("the hourly model fitted at midnight holds for the day, and for the day after",),
 )

@@ -32,7 +32,6 @@ def inputs_of(signal: Signal, now: Values, **past: Mapping[str, np.ndarray]) -> 
         week=views[WEEK],
         month=views[MONTH],
         marks={reach: Marks(end, end) for reach, end in ends.items()},
-        month_us=np.arange(_LENGTH[MONTH], dtype=np.int64) * 3_600_000_000,
     )
 
 

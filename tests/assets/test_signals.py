@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
+from orderflow_assets.analytics.regimes import REGIMES
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
 from orderflow_assets.features.trades.declarations import TRADES
@@ -23,14 +24,14 @@ from orderflow_assets.signals.breakout import hours_to_move, like_before
 from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.execution import slippage_bps
 from orderflow_assets.signals.fills import free_size, mean_cost
-from orderflow_assets.signals.inputs import MONTH, NOW, Inputs, View
+from orderflow_assets.signals.inputs import NOW, Inputs, View
 from orderflow_assets.signals.institutional_phase import PERSISTS, lasting
 from orderflow_assets.signals.layer import LAYER, SIGNALS_TABLE
 from orderflow_assets.signals.mean_reversion import gate
 from orderflow_assets.signals.outcomes import OUTCOMES
+from orderflow_assets.signals.reading import SOURCES, read_inputs
 from orderflow_assets.signals.roles import CORRELATED, ROLES
 from orderflow_assets.signals.signal import Combine, Component, Evaluation, Event, Signal
-from orderflow_assets.timeseries import regimes
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.tables import Table
 from tests.assets.signal_inputs import SERIES, inputs_of
@@ -463,23 +464,58 @@ def test_negative_funding_pays_for_borrowing_and_a_fresh_sign_is_no_opportunity(
         assert SIGNALS["arbitrage_opportunity"].evaluate(inputs).fields["opportunity"][0, 0] == 0
 
 
-def test_the_chance_to_leave_a_regime_is_filtered_forward() -> None:
-    rng = np.random.default_rng(12)
-    returns = np.where((np.arange(1500) // 150) % 2, rng.normal(-0.004, 0.01, 1500), rng.normal(0.001, 0.002, 1500))
-    model = regimes.fit(returns)
+HOURLY = {"state": 1.0, "confidence": 0.8, "transition_probability": 0.6, "expected_remaining_h": 12.5}
+
+
+@pytest.mark.parametrize(
+    ("changed", "vote", "later", "hours"),
+    [
+        ({"predicted_state": 2.0}, 1.0, "BULL", 12.5),
+        ({"predicted_state": 0.0}, -1.0, "BEAR", 12.5),
+        ({"predicted_state": 1.0}, None, "RANGING", 12.5),
+        ({"predicted_state": 2.0, "transition_probability": 0.5}, None, "BULL", 12.5),
+        ({"predicted_state": 2.0, "expected_remaining_h": 9000.0}, 1.0, "BULL", None),
+        ({"predicted_state": 2.0, "expected_remaining_h": None}, 1.0, "BULL", None),
+    ],
+)
+def test_a_regime_votes_for_where_it_goes(
+    changed: dict[str, float | None], vote: float | None, later: str, hours: float | None
+) -> None:
     signal = SIGNALS["regime_transition"]
-    mids = 100 * np.exp(np.concatenate([[0], np.cumsum(returns[-760:])]))
-    inputs = inputs_of(signal, {}, month={"bars.mid_close": mids})
-    midnight = int((inputs.month_us[inputs.marks[MONTH].through[0] - 1] - 1) // 86_400_000_000 * 86_400_000_000)
-    inputs.regimes[SERIES, midnight] = model  # type: ignore[index]
-    found = told(signal.evaluate(inputs))
-    share = model.start
-    for step, density in enumerate(np.exp(regimes.log_density(model, returns[-720:, None]))):
-        share = (share if step == 0 else share @ model.transition) * density
-        share = share / share.sum()
-    later = share @ np.linalg.matrix_power(model.transition, 24)
-    state = share.argmax()
-    assert found["value"] == found["transition_probability"] == pytest.approx(1 - later[state])
-    assert found["confidence"] == pytest.approx(share.max())
-    assert (found["current_regime"], found["predicted_regime"]) == (model.labels[state], model.labels[later.argmax()])
-    assert found["timeframe_hours"] == pytest.approx(1 / (1 - model.transition[state, state]))
+    row = HOURLY | changed
+    found = told(signal.evaluate(inputs_of(signal, {f"regimes.{name}": value for name, value in row.items()})))
+    assert (found["current_regime"], found["predicted_regime"]) == ("RANGING", later)
+    assert found["value"] == found["transition_probability"] == row["transition_probability"]
+    assert found["confidence"] == 0.8
+    assert found["vote"] == vote
+    assert found["timeframe_hours"] == hours
+
+
+def test_without_an_hourly_model_a_regime_is_unknown() -> None:
+    signal = SIGNALS["regime_transition"]
+    found = told(signal.evaluate(inputs_of(signal, {})))
+    assert found["value"] is found["current_regime"] is found["predicted_regime"] is found["timeframe_hours"] is None
+    assert found["confidence"] == 0
+
+
+def test_the_regime_of_the_last_full_hour_stands_until_the_next(tmp_path: Path) -> None:
+    """Hourly rows close at 11:00 and 12:00, one of five minutes at 12:20: what 11:58 to 12:30 see of them."""
+    noon = START
+    rows = [
+        dict(zip(("symbol", "exchange", "market_type"), SERIES, strict=True))
+        | {"step": step, "open_time": closing - length, "bar_ts": closing, "last_minute": closing - MINUTE}
+        | {"state": state, "predicted_state": "RANGING", "transition_probability": chance, "confidence": 0.9}
+        for step, length, closing, state, chance in (
+            ("1h", 60 * MINUTE, noon - 60 * MINUTE, "BEAR", 0.3),
+            ("1h", 60 * MINUTE, noon, "BULL", 0.4),
+            ("5m", 5 * MINUTE, noon + 20 * MINUTE, "RANGING", 0.9),
+        )
+    ]
+    with connect(tmp_path, scope="write") as store:
+        store.ensure(*SOURCES.values())
+        store.write(REGIMES, pa.Table.from_pylist(rows, REGIMES.arrow_schema))
+        inputs = read_inputs(store, SIGNALS.values(), noon - 3 * MINUTE, noon + 63 * MINUTE).inputs
+    assert inputs.series == (SERIES,)
+    chances = inputs.now["regimes.transition_probability"][0]
+    np.testing.assert_array_equal(chances, [0.3] * 2 + [0.4] * 60 + [np.nan] * 4)
+    np.testing.assert_array_equal(inputs.now["regimes.state"][0], [0.0] * 2 + [2.0] * 60 + [np.nan] * 4)

@@ -15,7 +15,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.signals import calibration, forward, labels, outcomes, probabilities, regime_models, worth
+from orderflow_assets.signals import calibration, forward, labels, outcomes, probabilities, worth
 from orderflow_assets.signals.calibration import CALIBRATION, Curve, Sample, fit, judge, reliability
 from orderflow_assets.signals.labels import LABELS
 from orderflow_assets.signals.layer import SIGNALS_TABLE
@@ -296,20 +296,3 @@ def test_a_few_days_have_no_interval(tmp_path: Path) -> None:
     assert rows[0]["days"] == 3
     assert rows[0]["estimate"] is not None
     assert rows[0]["low"] is rows[0]["gain_high"] is None
-
-
-def test_a_regime_model_is_fitted_at_midnight_on_the_past(tmp_path: Path) -> None:
-    rng = np.random.default_rng(8)
-    hours = 30 * 24
-    calm = (np.arange(hours) // 120) % 2 == 0
-    steps = np.where(calm, rng.normal(0.0005, 0.001, hours), rng.normal(-0.002, 0.01, hours))
-    mids = 100 * np.exp(np.concatenate([[0], np.cumsum(steps)]))
-    with connect(tmp_path, scope="write") as store:
-        put_bars(store, mids, MIDNIGHT, minutes=60)
-        assert regime_models.LAYER.compute(store, MIDNIGHT, MIDNIGHT + HOUR) == 1
-        models = regime_models.read_models(store, MIDNIGHT, MIDNIGHT)
-    ((identity, midnight), model) = next(iter(models.items()))
-    assert identity == tuple(HEAD.values())
-    assert midnight == round((MIDNIGHT - datetime(1970, 1, 1)).total_seconds() * 1e6)  # noqa: DTZ001
-    assert model.labels == regime_models.STATES
-    assert (np.diff(model.mean[:, 0]) >= 0).all()
