@@ -192,6 +192,39 @@ def aggregated(
     )
 
 
+def measured(
+    context: Context,
+    table: Table,
+    equals: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    start: str | None,
+    end: str | None,
+    limit: int,
+    order: str,
+    time: str,
+) -> Answer:
+    """Rows of a table that is measured at marks; those of the newest mark where no start is given."""
+    first, last = span(start, end)
+    where, values = conditions(table, equals, first, last, time)
+    newest = "" if first else f"QUALIFY {time} = max({time}) OVER ()"
+    limit = context.rows(limit)
+    sql = f"""SELECT {", ".join(names)} FROM {table.qualified} WHERE {where} {newest}
+        ORDER BY {time} DESC, {order} LIMIT {limit + 1}"""
+    return aggregated(
+        context,
+        table,
+        [table.column(name) for name in names],
+        sql,
+        values,
+        equals=equals,
+        edges=(first, last),
+        limit=limit,
+        time=time,
+        meta=NEWEST_FIRST,
+    )
+
+
 def fetched(context: Context, table: Table, sql: str, values: Sequence[Any]) -> pa.Table | None:
     """The rows of a query of ``table``, None where the store has no such table yet."""
     try:

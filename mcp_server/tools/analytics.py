@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mcp_server import windows
-from mcp_server.arguments import Cursor, Format, Limit, Symbol, Time, moment, one_of, span
+from mcp_server.arguments import Cursor, Format, Limit, Symbol, Time, moment, one_of
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer, rounded
@@ -196,25 +196,9 @@ def information_share_get(
 def _measured(
     context: Context, table: Table, symbol: str, start: str | None, end: str | None, limit: int, order: str, time: str
 ) -> Answer:
-    """Rows of a table that is measured at marks; those of the newest mark where no start is given."""
-    first, last = span(start, end)
-    where, values = windows.conditions(table, {"symbol": symbol}, first, last, time)
-    newest = "" if first else f"QUALIFY {time} = max({time}) OVER ()"
     names = [name for name in table.names if name not in ("symbol", "open_time")]
-    limit = context.rows(limit)
-    sql = f"""SELECT {", ".join(names)} FROM {table.qualified} WHERE {where} {newest}
-        ORDER BY {time} DESC, {order} LIMIT {limit + 1}"""
-    return windows.aggregated(
-        context,
-        table,
-        [table.column(name) for name in names],
-        sql,
-        values,
-        equals={"symbol": symbol},
-        edges=(first, last),
-        limit=limit,
-        time=time,
-        meta=windows.NEWEST_FIRST,
+    return windows.measured(
+        context, table, {"symbol": symbol}, names, start=start, end=end, limit=limit, order=order, time=time
     )
 
 

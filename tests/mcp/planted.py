@@ -11,7 +11,11 @@ import pyarrow as pa
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, VERSIONS
+from orderflow_assets.signals.aggregate_layer import AGGREGATE
+from orderflow_assets.signals.calibration import CALIBRATION
 from orderflow_assets.signals.layer import SIGNALS_TABLE
+from orderflow_assets.signals.probabilities import PROBABILITIES
+from orderflow_assets.signals.worth import WORTH
 from orderflow_streaming.schema import GAPS, QUARANTINE, STREAMS
 from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
@@ -20,6 +24,19 @@ MINUTES = 120
 IDENTITY = {"symbol": "BTCUSDT", "exchange": "binance", "market_type": "futures"}
 SERIES = {"series": "BTCUSDT|binance_futures", **IDENTITY, "target": "price", "model": "nbeats", "version": 3}
 LEVEL = 61_234.5
+RECOMMENDATION = {
+    "direction": "BULLISH",
+    "strength": "WEAK",
+    "confidence": 0.4,
+    "explanation": "flow leans up",
+    **{
+        name: json.dumps(["smart_money_index"] if name in ("top_signals", "bullish_signals", "primary_signals") else [])
+        for name, column in zip(AGGREGATE.names, AGGREGATE.columns, strict=True)
+        if column.type == "JSON"
+    },
+    "scores": json.dumps({"smart_money_index": 0.3}),
+    "category_scores": json.dumps({"flow": 0.25}),
+}
 
 
 def now() -> datetime:
@@ -45,6 +62,7 @@ def rows_of(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
 
 def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict[str, Any]]]]:
     newest = {"timestamp": end, "received_at": end}
+    midnight = end.replace(hour=0, minute=0)
     step = [IDENTITY | {"timestamp": minute, "received_at": minute, "id": i} for i, minute in enumerate(minutes)]
     bars = [IDENTITY | {"open_time": minute, "bar_ts": minute + timedelta(minutes=1)} for minute in minutes]
     trades = [
@@ -168,9 +186,43 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
                     "value": 0.25,
                     "confidence": 0.75,
                     "components": json.dumps({"flow": 0.5, "depth": None}),
-                    "fields": json.dumps({}),
+                    "vote": 1,
+                    "fields": json.dumps({"accumulation": 1}),
                 }
                 for row in bars
+            ],
+        ),
+        (AGGREGATE, [row | RECOMMENDATION for row in bars]),
+        (
+            PROBABILITIES,
+            [
+                row | {"signal": signal, "name": name, "value": 0.6, "probability": chance}
+                for row in bars
+                for signal, name, chance in (
+                    ("squeeze_probability", "squeeze", 0.3),
+                    ("volatility_breakout", "expansion", None),
+                )
+            ],
+        ),
+        (
+            WORTH,
+            [
+                {"signal": signal, "measured_at": day, "days": 30, "pairs": 900, "gain": 0.01}
+                | {"measure": measure, "horizon_minutes": 60, "estimate": estimate, "low": -0.01, "high": 0.05}
+                for day in (midnight - timedelta(days=1), midnight)
+                for signal, measure, estimate in (
+                    ("smart_money_index", "information_coefficient", 0.02),
+                    ("momentum_quality", "hit_rate", 0.55),
+                )
+            ],
+        ),
+        (
+            CALIBRATION,
+            [
+                {"signal": "squeeze_probability", "valid_from": day, "method": "platt", "outcomes": 400, "events": 80}
+                | {"curve": json.dumps([[0.0, 0.1], [1.0, 0.6]]), "judged": 80, "brier": 0.14, "brier_base": 0.16}
+                | {"reliability": json.dumps([[0.2, 0.25, 80]])}
+                for day in (midnight - timedelta(days=1), midnight)
             ],
         ),
         (FORECASTS, forecasts),

@@ -89,7 +89,7 @@ def test_exclusion_wins_and_hides_from_the_catalogue_too() -> None:
 def test_toolsets_add_up() -> None:
     assert set(select(TOOLS, toolsets=("all",)).listed) == set(TOOLS)
     assert set(
-        select(TOOLS, toolsets=("core", "streams", "features", "calculators", "series", "analytics")).listed
+        select(TOOLS, toolsets=("core", "streams", "features", "signals", "calculators", "series", "analytics")).listed
     ) == set(TOOLS)
     assert "candles_get" not in select(TOOLS).listed
     assert "candles_get" in select(TOOLS).reachable

@@ -38,6 +38,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "funding_history_get": BTC,
     "index_price_get": BTC,
     "signal_get": BTC,
+    "signal_probabilities_get": BTC,
+    "signals_aggregate_get": BTC,
     "sql_query": {"sql": "SELECT 1 AS one"},
     "trades_recent": BTC,
 }
@@ -218,7 +220,50 @@ def test_a_wrong_feature_name_is_corrected(ask: Ask, features: list[str], group:
 def test_a_signal_comes_with_its_parts_and_meaning(ask: Ask) -> None:
     answer = ask("signal_get", symbol="BTCUSDT", limit=1)
     assert cells(answer, "components") == [{"flow": 0.5, "depth": None}]
+    assert cells(answer, "vote") == [1]
+    assert cells(answer, "fields") == [{"accumulation": 1}]
     assert answer["meta"]["range"] == "[0, 1]"
+
+
+def test_the_newest_recommendation_says_why_and_history_comes_on_demand(
+    ask: Ask, planted: tuple[Path, datetime]
+) -> None:
+    answer = ask("signals_aggregate_get", symbol="BTCUSDT")
+    assert cells(answer, "bar_ts") == [iso(planted[1])]
+    assert cells(answer, "explanation") == ["flow leans up"]
+    assert cells(answer, "top_signals") == [["smart_money_index"]]
+    assert "scores" not in answer["columns"]
+    whole = ask("signals_aggregate_get", symbol="BTCUSDT", response_format="detailed")
+    assert cells(whole, "scores") == [{"smart_money_index": 0.3}]
+    start = iso(planted[1] - timedelta(minutes=5))
+    assert len(ask("signals_aggregate_get", symbol="BTCUSDT", start=start, limit=50)["rows"]) == 6
+
+
+def test_the_worth_of_a_signal_is_the_newest_measured(ask: Ask) -> None:
+    answer = ask("signal_worth_get")
+    assert cells(answer, "signal") == ["momentum_quality", "smart_money_index"]
+    assert cells(answer, "estimate") == [0.55, 0.02]
+    assert cells(answer, "low") == [-0.01] * 2
+    assert "rank correlation" in answer["meta"]["measures"]["information_coefficient"]
+    history = ask("signal_worth_get", signal="smart_money_index", start="7d")
+    assert cells(history, "estimate") == [0.02] * 2
+    judged = ask("signal_worth_get", view="calibration")
+    assert cells(judged, "brier") == [0.14]
+    assert cells(judged, "reliability") == [[[0.2, 0.25, 80]]]
+    assert ask("signal_worth_get", signal="composite_risk")["rows"] == []
+
+
+def test_chances_are_those_of_the_newest_minute_and_null_without_a_fit(
+    ask: Ask, planted: tuple[Path, datetime]
+) -> None:
+    answer = ask("signal_probabilities_get", symbol="BTCUSDT")
+    assert cells(answer, "bar_ts") == [iso(planted[1])] * 2
+    assert dict(zip(cells(answer, "name"), cells(answer, "probability"), strict=True)) == {
+        "squeeze": 0.3,
+        "expansion": None,
+    }
+    one = ask("signal_probabilities_get", symbol="BTCUSDT", signal="squeeze_probability", start="1d")
+    assert len(one["rows"]) == min(MINUTES, 100)
 
 
 def test_the_newest_forecast_has_its_interval_model_and_reason(ask: Ask, planted: tuple[Path, datetime]) -> None:
