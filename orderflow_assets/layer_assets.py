@@ -81,7 +81,7 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
             )
         shown = {
             **{title: MetadataValue.md(picture) for title, picture in pictures.items()},
-            **({"dagster/column_lineage": lineage} if lineage else {}),
+            "dagster/column_lineage": lineage,
         }
         if shown:
             context.add_asset_metadata(shown, partition_key=context.partition_keys[-1])

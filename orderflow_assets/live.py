@@ -1,20 +1,21 @@
 """The rows of a computed table for the last minutes, computed now from what the store holds, and not stored.
 
 A scratch store in memory gets the ticks of those minutes and, from before them, the stored rows that each layer looks
-back on; then the layers' own functions run there. So a live row and a stored row of the same minute are one
-computation.
+back on, in the columns that something is made of; then the layers' own functions run there. So a live row and a stored
+row of the same minute are one computation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from orderflow_assets.bars.series import ARRIVAL, MINUTE
-from orderflow_assets.layer import Layer
+from orderflow_assets.layer import EVERY_ROW, Layer
 from orderflow_assets.layers import LAYERS
 from orderflow_streaming.markets import UnknownNameError, suggestion
 from orderflow_streaming.schema import OPERATIONS, STREAMS
@@ -49,8 +50,10 @@ def live(store: Reader, name: str, symbol: str, minutes: int = 5, end: datetime 
     chain = needed(_layer(name), start, end)
     everyone = _of_all_symbols(chain)
     with LocalStore(Engine(":memory:")) as scratch:
-        for table, (since, until) in _reads(chain, start, end).items():
-            _copy(store, scratch, table, since, until, None if table.qualified in everyone else symbol)
+        looked_at = {source for layer in chain for sources in layer.lineage.values() for source in sources}
+        for table, part in _parts(chain, start, end).items():
+            names = _columns(table, looked_at)
+            _copy(store, scratch, table, names, part, None if table.qualified in everyone else symbol)
         for layer in chain:
             layer.compute(scratch, start, end)
             if layer.table.qualified not in everyone and "symbol" in layer.table.names:
@@ -97,21 +100,58 @@ def _of_all_symbols(chain: list[Layer]) -> set[str]:
     return found
 
 
-def _reads(chain: list[Layer], start: datetime, end: datetime) -> dict[Table, tuple[datetime, datetime]]:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows with times before ``until``: at each step those from ``since`` on."""
+
+    until: datetime
+    since: dict[timedelta, datetime]
+
+    def condition(self, table: Table) -> tuple[str, list[datetime]]:
+        """SQL that is true for the rows, and its parameters."""
+        tests = {step: f'"{table.time}" >= ?{_on(step)}' for step in self.since}
+        return f'"{table.time}" < ? AND ({" OR ".join(tests.values())})', [self.until, *self.since.values()]
+
+
+def _on(step: timedelta) -> str:
+    return "" if step == EVERY_ROW else f" AND epoch_us(bar_ts) % {step // timedelta(microseconds=1)} = 0"
+
+
+def _parts(chain: list[Layer], start: datetime, end: datetime) -> dict[Table, Part]:
     """What is copied: of each input the times from the furthest look back up to where its own rows are computed."""
     computed = {layer.table.qualified for layer in chain}
     known = _RAW | _RECORDS | {layer.table.qualified: layer.table for layer in LAYERS}
-    spans: dict[Table, tuple[datetime, datetime]] = {}
+    parts: dict[Table, Part] = {}
     for layer in chain:
         for name in layer.inputs:
-            table = known[name]
             until = start if name in computed else end + timedelta(microseconds=1)
-            since = min(spans.get(table, (start, end))[0], start - layer.back(name))
-            spans[table] = (since, until)
-    return spans
+            since = parts.setdefault(known[name], Part(until, {})).since
+            for step, back in layer.steps(name).items():
+                since[step] = min(since.get(step, start), start - back)
+    return parts
 
 
-def _copy(store: Reader, scratch: Store, table: Table, since: datetime, until: datetime, symbol: str | None) -> None:
+def _columns(table: Table, looked_at: set[str]) -> list[str]:
+    """Those that something is made of, and those every reader finds its rows by; all of a record of operation."""
+    return [
+        column.name
+        for column in table.columns
+        if table.qualified in _RECORDS
+        or f"{table.qualified}.{column.name}" in looked_at
+        or not column.nullable
+        or column.type == "TIMESTAMP"
+    ]
+
+
+def _copy(
+    store: Reader,
+    scratch: Store,
+    table: Table,
+    names: list[str],
+    part: Part,
+    symbol: str | None,
+) -> None:
+    """The rows ``part`` of ``table`` with the columns ``names``, the others NULL."""
     scratch.ensure(table)
     found = store.query(
         "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
@@ -121,14 +161,17 @@ def _copy(store: Reader, scratch: Store, table: Table, since: datetime, until: d
     conditions: list[str] = []
     parameters: list[Any] = []
     if table.qualified not in _RECORDS:
-        conditions.append(f'"{table.time}" >= ? AND "{table.time}" < ?')
-        parameters += [since, until]
+        condition, parameters = part.condition(table)
+        conditions.append(condition)
     if symbol is not None and "symbol" in table.names:
         conditions.append("symbol = ?")
         parameters.append(symbol)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    columns = ", ".join(f'"{name}"' for name in table.names)
+    columns = ", ".join(f'"{name}"' for name in names)
     rows = store.query(f"SELECT {columns} FROM {table.qualified}{where}", parameters)
+    for column in table.columns:
+        if column.name not in names:
+            rows = rows.append_column(column.arrow, pa.nulls(rows.num_rows, column.arrow.type))
     scratch.write(table, rows)
 
 

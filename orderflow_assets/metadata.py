@@ -17,9 +17,7 @@ from dagster import (
     TableSchema,
 )
 
-from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.layer import Layer
-from orderflow_assets.lineage import Sources
 from orderflow_assets.sources import fingerprint
 from orderflow_streaming.tables import Column, Table
 
@@ -60,21 +58,10 @@ def _column(column: Column) -> TableColumn:
     )
 
 
-def made_of(layer: Layer) -> dict[str, Sources]:
-    """Which columns of its inputs each column of a table is made of, as the layer and its features declare it."""
-    group = next((group for group in GROUPS.values() if group.table == layer.table), None)
-    return dict(layer.lineage) | (group.lineage if group else {})
-
-
-def column_lineage(layer: Layer) -> TableColumnLineage | None:
-    """:func:`made_of` as Dagster shows it; None where nothing is declared."""
-    declared = made_of(layer)
-    return (
-        TableColumnLineage(
-            {column: [_dependence(source) for source in sources] for column, sources in declared.items()}
-        )
-        if declared
-        else None
+def column_lineage(layer: Layer) -> TableColumnLineage:
+    """Which columns of its inputs each column of a table is made of."""
+    return TableColumnLineage(
+        {column: [_dependence(source) for source in sources] for column, sources in layer.lineage.items()}
     )
 
 

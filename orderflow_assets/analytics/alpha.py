@@ -9,7 +9,7 @@ import numpy as np
 
 from orderflow_assets.analytics.alpha_declarations import ALPHA, BANDS, LEAST_KNOWN, PRESSURE_WEIGHTS, SQUEEZE_WEIGHTS
 from orderflow_assets.analytics.cross_declarations import CROSS_EXCHANGE
-from orderflow_assets.analytics.inputs import WEEK, features, signed_rank, week_before
+from orderflow_assets.analytics.inputs import QUARTER, WEEK, features, signed_rank, week_before
 from orderflow_assets.analytics.leverage_declarations import LEVERAGE
 from orderflow_assets.analytics.order_flow_declarations import ORDER_FLOW
 from orderflow_assets.analytics.symbols import Venues, minutes_between, rows
@@ -18,7 +18,7 @@ from orderflow_assets.bars.series import HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, current, percent_rank, rolling_sum
 from orderflow_assets.features.words import Words, worded
-from orderflow_assets.layer import Layer
+from orderflow_assets.layer import EVERY_ROW, Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
@@ -155,5 +155,6 @@ LAYER = Layer(
     "analytics",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: HOUR, GROUPS["orderbook"].table.qualified: timedelta(0)},
+    marks={table.qualified: {EVERY_ROW: _TREND * MINUTE, QUARTER: WEEK + _TREND * MINUTE} for table in _READ},
     lineage=ALPHA.lineage | {"n_obs": columns_of(BARS_1M.qualified, "bar_ts")},
 )

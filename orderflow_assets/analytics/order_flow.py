@@ -7,14 +7,14 @@ from itertools import chain
 
 import numpy as np
 
-from orderflow_assets.analytics.inputs import WEEK, features, week_before
+from orderflow_assets.analytics.inputs import QUARTER, WEEK, features, week_before
 from orderflow_assets.analytics.order_flow_declarations import ORDER_FLOW
 from orderflow_assets.analytics.symbols import Venues, imbalance, minutes_between, ratio, rows
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import DAY, HOUR, MINUTE, closed_window, hours
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, current, percent_rank, rolling_sum
-from orderflow_assets.layer import Layer
+from orderflow_assets.layer import EVERY_ROW, Layer
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.store import Store, Window
 
@@ -120,6 +120,7 @@ LAYER = Layer(
         BARS_1M.qualified: DAY,
         **{GROUPS[group].table.qualified: _FIVE * MINUTE for group in ("trades", "prices")},
     },
+    marks={GROUPS["orderbook"].table.qualified: {EVERY_ROW: _FIVE * MINUTE, QUARTER: WEEK}},
     lineage={
         **ORDER_FLOW.lineage,
         "n_obs": columns_of(BARS_1M.qualified, "bar_ts"),

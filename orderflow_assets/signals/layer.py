@@ -102,6 +102,6 @@ LAYER = Layer(
     LOOKBACK,
     "signals",
     ("duckdb", "python"),
-    backs=reach(SIGNALS.values()),
+    marks=reach(SIGNALS.values()),
     lineage=dict.fromkeys(("value", "confidence", "vote", "side", "components", "fields"), _MADE_OF),
 )

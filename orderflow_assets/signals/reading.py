@@ -14,6 +14,7 @@ from orderflow_assets.bars.series import DAY as ONE_DAY
 from orderflow_assets.bars.series import HOUR, MINUTE, SERIES
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, Mask, epoch_us
+from orderflow_assets.layer import EVERY_ROW
 from orderflow_assets.signals.fills import FILLS_1M
 from orderflow_assets.signals.inputs import DAY, MONTH, NOW, WEEK, Inputs, Marks, Past, View, Whole
 from orderflow_assets.signals.signal import Signal
@@ -53,11 +54,15 @@ def needed(signals: Iterable[Signal]) -> dict[Past, dict[str, tuple[str, ...]]]:
     return columns
 
 
-def reach(signals: Iterable[Signal]) -> dict[str, timedelta]:
-    """How far back each source is read, by table."""
+def reach(signals: Iterable[Signal]) -> dict[str, dict[timedelta, timedelta]]:
+    """How far back each source is read, by table and step."""
     columns = needed(signals)
     return {
-        SOURCES[source].qualified: max(_BACK[past] for past, wanted in columns.items() if source in wanted) + HOUR
+        SOURCES[source].qualified: {
+            EVERY_ROW if _STEP[past] == MINUTE else _STEP[past]: _BACK[past] + _STANDS.get(source, timedelta(0))
+            for past in (NOW, DAY, WEEK, MONTH)
+            if source in columns[past]
+        }
         for source in columns[NOW]
     }
 

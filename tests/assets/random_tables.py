@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from orderflow_assets.features.catalog import GROUPS
+from orderflow_assets.features.grid import Identity
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.signals.calibration import CALIBRATED
 from orderflow_assets.signals.catalog import SIGNALS
@@ -71,11 +72,13 @@ def edges_of(table: Table) -> dict[str, timedelta]:
     return {name: after_opening[table.time] - after for name, after in after_opening.items() if name in table.names}
 
 
-def fill(store: Store, names: Iterable[str], start: datetime, end: datetime) -> None:
+def fill(
+    store: Store, names: Iterable[str], start: datetime, end: datetime, among: Sequence[Identity] = SERIES
+) -> None:
     """Rows of the tables ``names`` with times in ``[start, end)``; the records of operation as they would be."""
     for name in names:
         store.ensure(TABLES[name])
-        rows = _records(name, end) if TABLES[name] in OPERATIONS else rows_of(TABLES[name], start, end)
+        rows = _records(name, end) if TABLES[name] in OPERATIONS else rows_of(TABLES[name], start, end, among)
         store.write(TABLES[name], rows)
 
 
@@ -96,18 +99,18 @@ def _records(name: str, end: datetime) -> pa.Table:
     return pa.Table.from_pylist(rows, TABLES[name].arrow_schema)
 
 
-def rows_of(table: Table, start: datetime, end: datetime) -> pa.Table:
+def rows_of(table: Table, start: datetime, end: datetime, among: Sequence[Identity] = SERIES) -> pa.Table:
     """One row per series and step, or per further part of the key."""
     step = step_of(table)
     rng = np.random.default_rng(len(table.qualified))
     epoch = datetime(1970, 1, 1)  # noqa: DTZ001
     first = epoch + -(-(start - epoch) // step) * step
     times = np.arange(np.datetime64(first, "us"), np.datetime64(end, "us"), np.timedelta64(step))
-    series = [one for one in SERIES if table.name not in ("oi_1m", "oi_5m") or one[2] == "futures"]
+    series = [one for one in among if table.name not in ("oi_1m", "oi_5m") or one[2] == "futures"]
     if "symbol" not in table.names:
-        series = list(SERIES[:1])
+        series = list(among[:1])
     elif "exchange" not in table.names:
-        series = [(symbol, "", "") for symbol in dict.fromkeys(symbol for symbol, _, _ in SERIES)]
+        series = [(symbol, "", "") for symbol in dict.fromkeys(symbol for symbol, _, _ in among)]
     parts = _parts(table)
     count = len(times) * len(parts)
     blocks = []

@@ -9,13 +9,14 @@ import pytest
 
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
-from orderflow_assets.metadata import column_lineage, made_of
+from orderflow_assets.live import _columns, _copy, _parts
+from orderflow_assets.metadata import column_lineage
 from orderflow_streaming.schema import OPERATIONS
 from orderflow_streaming.store.client import LocalStore
 from orderflow_streaming.store.engine import Engine
 from orderflow_streaming.tables import Table
 from tests.assets.computing import same
-from tests.assets.random_tables import TABLES, edges_of, fill, step_of
+from tests.assets.random_tables import SERIES, TABLES, edges_of, fill, step_of
 from tests.assets.spying import Scan, Spy
 
 MIDNIGHT = datetime(2025, 3, 11)  # noqa: DTZ001
@@ -61,9 +62,9 @@ def known_by_itself(table: Table) -> set[str]:
 
 @pytest.mark.parametrize("layer", LAYERS, ids=BY_NAME)
 def test_every_column_is_made_of_columns_that_exist(layer: Layer) -> None:
-    declared = made_of(layer)
+    declared = layer.lineage
     assert set(declared) | known_by_itself(layer.table) == set(layer.table.names)
-    assert column_lineage(layer) is not None
+    assert set(column_lineage(layer).deps_by_column) == set(declared)
     for column, sources in declared.items():
         assert sources, f"{column} is said to be made of nothing"
         assert len(set(sources)) == len(sources), column
@@ -83,7 +84,7 @@ def test_no_more_is_read_than_is_said(layer: Layer, noise: LocalStore) -> None:
     assert not [scan for scan in scans if not _near_enough(layer, scan, start)]
     read = {f"{scan.table}.{name}" for scan in scans for name in scan.columns & set(TABLES[scan.table].names)}
     alone = {f"{name}.{column}" for name in layer.inputs for column in known_by_itself(TABLES[name]) | COUNTED_AS}
-    assert read - alone - NOT_USED <= {source for sources in made_of(layer).values() for source in sources}
+    assert read - alone - NOT_USED <= {source for sources in layer.lineage.values() for source in sources}
 
 
 def _near_enough(layer: Layer, scan: Scan, start: datetime) -> bool:
@@ -104,6 +105,29 @@ def test_a_layer_that_reads_further_back_than_it_says_is_caught(noise: LocalStor
     assert furthest["bars.parent_trades"] == DAY + 14 * MINUTE
     assert furthest["bars.executions_1m"] == 7 * DAY + 15 * MINUTE
     assert furthest["bars.spreads_1m"] == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("features.prices", "features.trades", "features.orderbook", "features.mark_prices", "features.liquidations"),
+        *("signals.signals", "analytics.order_flow", "analytics.alpha"),
+    ],
+)
+def test_what_is_copied_is_enough(name: str) -> None:
+    layer, series = BY_NAME[name], SERIES[:1]
+    start, end = MIDNIGHT - 3 * MINUTE, MIDNIGHT
+    with LocalStore(Engine(":memory:")) as whole, LocalStore(Engine(":memory:")) as scratch:
+        for source in layer.inputs:
+            fill(whole, [source], start - layer.back(source) - 2 * HOUR, end, series)
+        looked_at = {source for sources in layer.lineage.values() for source in sources}
+        for table, part in _parts([layer], start, end).items():
+            _copy(whole, scratch, table, _columns(table, looked_at), part, series[0][0])
+        expected, found = (_computed(layer, store, start, end) for store in (whole, scratch))
+        blank = [column for column, values in expected.items() if set(values) == {None}]
+        assert len(blank) < len(expected) / 4, blank
+        assert not [column for column in expected if not all(map(same, expected[column], found[column]))]
+        assert _rows(scratch, layer) < _rows(whole, layer)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +160,7 @@ def test_a_layer_that_reads_further_back_than_it_says_is_caught(noise: LocalStor
 )
 def test_what_changes_is_what_is_made_of_it(name: str, source: str, changed: set[str], noise: LocalStore) -> None:
     layer = BY_NAME[name]
-    said = {column for column, sources in made_of(layer).items() if source in sources}
+    said = {column for column, sources in layer.lineage.items() if source in sources}
     different = _different(layer, source, noise)
     assert different <= said
     assert changed <= different
@@ -148,6 +172,10 @@ _OTHERWISE = {
     "BIGINT": "{0} + (hash(rowid) % 3)::BIGINT",
     "TIMESTAMP": "{0} - INTERVAL 7 SECOND",
 }
+
+
+def _rows(store: LocalStore, layer: Layer) -> int:
+    return sum(store.query(f"FROM {source}").num_rows for source in layer.inputs)
 
 
 def _different(layer: Layer, source: str, store: LocalStore) -> set[str]:

@@ -85,5 +85,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: timedelta(0)},
-    lineage={"n_obs": columns_of(PREMIUM_SPREADS_1M.qualified, "venues")},
+    lineage=BASIS_ARBITRAGE.lineage | {"n_obs": columns_of(PREMIUM_SPREADS_1M.qualified, "venues")},
 )

@@ -53,5 +53,5 @@ LAYER = selected(
     (FUNDING.table, MARK_PRICES.table, BARS_1M),
     timedelta(0),
     group="features",
-    lineage={"n_obs": columns_of(FUNDING.table.qualified, "funding_venues")},
+    lineage=FUNDING_ARBITRAGE.lineage | {"n_obs": columns_of(FUNDING.table.qualified, "funding_venues")},
 )

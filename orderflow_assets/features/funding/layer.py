@@ -147,5 +147,5 @@ LAYER = Layer(
     ("duckdb", "python"),
     backs={table.qualified: timedelta(0) for table in (BARS_1M, FUNDING_1M, MARK_PRICES.table)},
     across=tuple(table.qualified for table in (FUNDING_1M, SETTLEMENTS)),
-    lineage={"n_obs": columns_of(SETTLEMENTS.qualified, "settled_at", "interval_hours")},
+    lineage=FUNDING.lineage | {"n_obs": columns_of(SETTLEMENTS.qualified, "settled_at", "interval_hours")},
 )

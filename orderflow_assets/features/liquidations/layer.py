@@ -212,5 +212,5 @@ LAYER = Layer(
         CLUSTERS.qualified: 7 * DAY,
         RETRACEMENTS.qualified: _REMEMBERED,
     },
-    lineage={"n_obs": columns_of(LIQUIDATIONS_1M.qualified, "long_count", "short_count")},
+    lineage=LIQUIDATIONS.lineage | {"n_obs": columns_of(LIQUIDATIONS_1M.qualified, "long_count", "short_count")},
 )

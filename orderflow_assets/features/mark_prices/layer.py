@@ -183,5 +183,5 @@ LAYER = Layer(
         FUNDING_1M.qualified: timedelta(0),
         **{table.qualified: timedelta(seconds=_LEAD_IN) for table in _SECONDS_OF},
     },
-    lineage={"n_obs": columns_of(MARKS_1M.qualified, "n_obs")},
+    lineage=MARK_PRICES.lineage | {"n_obs": columns_of(MARKS_1M.qualified, "n_obs")},
 )

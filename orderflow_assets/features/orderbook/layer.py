@@ -120,5 +120,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={TRADES.table.qualified: MINUTE, OFI_LOADINGS.qualified: DAY},
-    lineage={"n_obs": columns_of(BOOKS_1M.qualified, "n_obs")},
+    lineage=ORDERBOOK.lineage | {"n_obs": columns_of(BOOKS_1M.qualified, "n_obs")},
 )

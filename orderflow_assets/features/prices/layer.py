@@ -213,5 +213,5 @@ LAYER = Layer(
     "features",
     ("duckdb", "python"),
     backs={BARS_1M.qualified: _LOOKBACK, QUOTES_1S.qualified: HOUR + timedelta(seconds=1)},
-    lineage={"n_obs": columns_of(BARS_1M.qualified, "quote_count")},
+    lineage=PRICES.lineage | {"n_obs": columns_of(BARS_1M.qualified, "quote_count")},
 )

@@ -148,5 +148,5 @@ LAYER = Layer(
         TICKER_1M.qualified: timedelta(0),
         CANDLES_5M.qualified: _FIVES_READ * FIVE + HOUR,
     },
-    lineage={"n_obs": columns_of(CANDLES_5M.qualified, "minutes")},
+    lineage=TICKER.lineage | {"n_obs": columns_of(CANDLES_5M.qualified, "minutes")},
 )

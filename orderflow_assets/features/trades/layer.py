@@ -237,5 +237,5 @@ LAYER = Layer(
         EXECUTIONS_1M.qualified: _WEEK + _QUARTER * MINUTE,
         SPREADS_1M.qualified: timedelta(0),
     },
-    lineage={"n_obs": columns_of(BARS_1M.qualified, "trade_count")},
+    lineage=TRADES.lineage | {"n_obs": columns_of(BARS_1M.qualified, "trade_count")},
 )
