@@ -12,6 +12,7 @@ from dagster import AssetMaterialization, DagsterInstance, SensorResult, build_s
 
 from orderflow_assets.defs.raw.sensors import raw_watermark
 from orderflow_assets.metadata import asset_key
+from orderflow_assets.partitions import IN_ORDER
 from orderflow_assets.resources import StoreResource
 from orderflow_assets.watermark import MAX_HOURS, Due, Progress, advance, describe, settle, stored_streams
 from orderflow_streaming.archive.continuous import prepare
@@ -196,6 +197,7 @@ def test_hours_older_than_the_automation_looks_back_get_runs(ticks: Store, desk:
     assert request.tags == {
         "dagster/asset_partition_range_start": partition(OLD),
         "dagster/asset_partition_range_end": partition(OLD + 2 * HOUR),
+        **IN_ORDER,
     }
 
 
