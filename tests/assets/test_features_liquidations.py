@@ -266,15 +266,6 @@ def test_a_move_within_the_spread_is_none(store: Store) -> None:
     assert cluster["retracement"] is None
 
 
-def test_features_are_made_of_columns_the_layer_reads() -> None:
-    read = {each.table.qualified: set(each.table.names) for each in LAYERS[:-1]} | {OI_1M.qualified: set(OI_1M.names)}
-    for item in LIQUIDATIONS.columns:
-        assert item.inputs or item.name == "feed_completeness", item.name
-        for table, column in (name.rsplit(".", 1) for name in item.inputs):
-            assert column in read[table], item.name
-            assert table in layer.LAYER.inputs
-
-
 # -- mathematics --------------------------------------------------------------------------------------------
 
 
