@@ -87,8 +87,10 @@ def test_a_replayed_journal_makes_the_rows_that_were_stored_and_again_adds_none(
     assert f"  {MARKET}     trades " in said
     assert f"  {MERGED}         orderbooks " in said
     original, again = rows(recorded), rows(tmp_path / "again")
-    for name in original:
+    for name in original.keys() - {"open_interest"}:
         assert again[name] == original[name], name
+    # Two polls may answer with one state; which of the two answers is kept depends on where flushes fell.
+    assert [row[:5] for row in again["open_interest"]] == [row[:5] for row in original["open_interest"]]
     assert (len(again["trades"]) > 50, len(again["quarantine"])) == (True, 2)
     for source in (recorded, recorded / "journal"):
         assert "stored    0 rows" in done("replay", source, "--data-dir", tmp_path / "again")
