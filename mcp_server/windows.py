@@ -13,6 +13,7 @@ from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.results import Answer
 from orderflow_streaming.markets import market as declared_market
+from orderflow_streaming.store.reader import exists
 from orderflow_streaming.tables import Column, Table
 from orderflow_streaming.writing.series import SERIES
 
@@ -43,10 +44,7 @@ def conditions(
 
 def missing(context: Context, table: Table) -> bool:
     """Whether the store has no such table yet."""
-    found = context.query(
-        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
-    )
-    return found.num_rows == 0
+    return not exists(context, table.qualified)
 
 
 def why_empty(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +21,8 @@ from orderflow_streaming.markets import UnknownNameError, suggestion
 from orderflow_streaming.schema import OPERATIONS, STREAMS
 from orderflow_streaming.store import Store
 from orderflow_streaming.store.client import LocalStore
-from orderflow_streaming.store.engine import Engine, Parameters
+from orderflow_streaming.store.engine import Engine
+from orderflow_streaming.store.reader import Reader, exists
 from orderflow_streaming.store.window import naive_utc
 from orderflow_streaming.tables import Table
 
@@ -29,12 +30,6 @@ MAX_MINUTES = 60
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 _RAW: dict[str, Table] = {stream.table.qualified: stream.table for stream in STREAMS.values()}
 _RECORDS: dict[str, Table] = {table.qualified: table for table in OPERATIONS}
-
-
-class Reader(Protocol):
-    """What rows are read from: a store, or whatever puts limits around one."""
-
-    def query(self, sql: str, parameters: Parameters = None) -> pa.Table: ...
 
 
 def live(store: Reader, name: str, symbol: str, minutes: int = 5, end: datetime | None = None) -> pa.Table:
@@ -153,10 +148,7 @@ def _copy(
 ) -> None:
     """The rows ``part`` of ``table`` with the columns ``names``, the others NULL."""
     scratch.ensure(table)
-    found = store.query(
-        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
-    )
-    if not found.num_rows:
+    if not exists(store, table.qualified):
         return
     conditions: list[str] = []
     parameters: list[Any] = []

@@ -18,9 +18,9 @@ from orderflow_assets.bars import parents, quotes
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.series import ARRIVAL, DAY, MINUTE, STALE
 from orderflow_assets.features.grid import MIN_BASELINE
-from orderflow_assets.live import Reader
 from orderflow_streaming import markets
 from orderflow_streaming.schema import LEVELS, STREAMS
+from orderflow_streaming.store.reader import Reader
 from orderflow_streaming.store.window import naive_utc
 from orderflow_streaming.tables import Table
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from orderflow_assets.analytics.alpha_declarations import LEAST_KNOWN, PRESSURE_WEIGHTS
 from orderflow_assets.analytics.catalog import ANALYTICS
-from orderflow_assets.live import Reader
 from orderflow_streaming import markets
+from orderflow_streaming.store.reader import Reader, exists
 from orderflow_streaming.store.window import naive_utc
 
 STALE = timedelta(minutes=10)
@@ -63,10 +63,7 @@ def summary(store: Reader, symbol: str, end: datetime | None = None) -> dict[str
 
 def _newest(store: Reader, name: str, symbol: str, end: datetime) -> Row | None:
     table = ANALYTICS[name].table
-    stored = store.query(
-        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [table.schema, table.name]
-    )
-    if not stored.num_rows:
+    if not exists(store, table.qualified):
         return None
     rows = store.query(
         f"SELECT * FROM {table.qualified} WHERE symbol = ? AND bar_ts <= ? ORDER BY bar_ts DESC LIMIT 1", [symbol, end]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 
 from orderflow_assets.timeseries.series import Series
 from orderflow_streaming.markets import MARKETS, Market, UnknownNameError, suggestion
 from orderflow_streaming.schema import STREAMS
-from orderflow_streaming.store.engine import Parameters
+from orderflow_streaming.store.reader import Reader as Rows
+from orderflow_streaming.store.reader import exists
 from orderflow_streaming.tables import Column, Table
 
 Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
@@ -36,13 +36,6 @@ _FOLDED: dict[str, str] = {
     "mean": 'avg("{0}")',
     "sum": 'CASE WHEN count("{0}") = count(*) THEN sum("{0}") END',
 }
-
-
-class Rows(Protocol):
-    """The reading side of a store."""
-
-    def query(self, sql: str, parameters: Parameters = None) -> pa.Table:
-        """Rows of one reading statement; parameters are ``$name`` or ``?``."""
 
 
 @cache
@@ -80,13 +73,6 @@ def scope(symbol: str, exchange: str | None) -> tuple[str, dict[str, Any]]:
         condition = "symbol = $symbol AND exchange = $exchange AND market_type = $market_type"
         return condition, {"symbol": symbol, "exchange": markets[0].exchange, "market_type": markets[0].market_type}
     return "symbol = $symbol AND exchange = $exchange", {"symbol": symbol, "exchange": exchange}
-
-
-def exists(store: Rows, qualified: str) -> bool:
-    """Whether the table is in the store."""
-    schema, name = qualified.split(".")
-    sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = $schema AND table_name = $name"
-    return store.query(sql, {"schema": schema, "name": name}).num_rows > 0
 
 
 def newest_minute(store: Rows, symbol: str, exchange: str | None) -> datetime | None:

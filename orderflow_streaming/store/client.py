@@ -20,6 +20,7 @@ from orderflow_streaming.store.endpoint import Endpoint, Scope
 from orderflow_streaming.store.engine import DEFAULT_TIMEOUT_S, Engine, Parameters
 from orderflow_streaming.store.errors import StoreAuthError, StoreError, StoreUnavailableError
 from orderflow_streaming.store.place import place
+from orderflow_streaming.store.reader import exists
 from orderflow_streaming.store.window import Window
 from orderflow_streaming.tables import Table
 
@@ -61,11 +62,7 @@ class Store(ABC):
 
     def exists(self, table: Table) -> bool:
         """Whether the table has been created in the store."""
-        found = self.query(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
-            [table.schema, table.name],
-        )
-        return found.num_rows > 0
+        return exists(self, table.qualified)
 
     def __enter__(self) -> Self:
         return self
