@@ -17,7 +17,7 @@ from typing import Any
 import click
 from dagster import AssetKey, AssetSelection
 
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import hour_of, hourly
 from orderflow_streaming.exit_codes import CONFIGURATION, NOT_RUNNING, CommandError
 
 WEBSERVER = "http://127.0.0.1:3000"
@@ -60,11 +60,7 @@ _RUNNING = {"REQUESTED", "CANCELING", "FAILING"}
 
 def hours_between(start: datetime, end: datetime) -> list[str]:
     """Partition keys of the hours that begin in ``[start, end)``; raises CommandError where there are none."""
-    keys = [
-        key
-        for key in hourly.get_partition_keys()
-        if start <= hourly.start_time_for_partition_key(key).replace(tzinfo=None) < end
-    ]
+    keys = [key for key in hourly.get_partition_keys() if start <= hour_of(key) < end]
     if not keys:
         raise CommandError(
             f"no hour begins between {start} and {end} UTC. The hours run from {hourly.get_first_partition_key()} to "

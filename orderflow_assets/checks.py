@@ -23,9 +23,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from orderflow_assets import quality
 from orderflow_assets.layer import Layer
 from orderflow_assets.metadata import asset_key
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import hour_of, hourly
 from orderflow_assets.resources import StoreResource
-from orderflow_streaming.store.window import naive_utc
 
 
 def layer_checks(layer: Layer) -> AssetChecksDefinition:
@@ -56,7 +55,7 @@ def layer_checks(layer: Layer) -> AssetChecksDefinition:
             hours = quality.measure(opened, table, window.start, window.end)
         targets = _latest_materializations(context.instance, key, list(context.partition_keys))
         for partition in context.partition_keys:
-            start = naive_utc(hourly.time_window_for_partition_key(partition).start)
+            start = hour_of(partition)
             for verdict in quality.judge(table, hours.get(start, quality.Hour()), differences):
                 blocking = specs[verdict.check].blocking
                 yield AssetCheckEvaluation(

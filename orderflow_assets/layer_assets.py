@@ -19,10 +19,9 @@ from orderflow_assets.automation import on_new_or_late_data
 from orderflow_assets.layer import Layer
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import OWNERS, asset_key, column_lineage, layer_version, table_metadata
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import hour_of, hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.schema import STREAMS
-from orderflow_streaming.store.window import naive_utc
 
 HOURS_PER_RUN = 24
 """A failure costs a day, not the whole backfill; a run costs seconds before it does anything."""
@@ -71,7 +70,7 @@ def layer_asset(layer: Layer, computed: Iterable[Layer] = LAYERS) -> AssetsDefin
             hours = quality.filled(opened, table, window.start, window.end)
             pictures = plots.draw(layer, opened, window.start, window.end) if window.end <= datetime.now(UTC) else {}
         for partition in context.partition_keys:
-            hour = hours.get(naive_utc(hourly.time_window_for_partition_key(partition).start), quality.Filled())
+            hour = hours.get(hour_of(partition), quality.Filled())
             context.add_asset_metadata(
                 {
                     "dagster/partition_row_count": hour.rows,

@@ -26,7 +26,7 @@ from orderflow_assets.defs.forecasting.names import (
     VERSIONS_KEY,
 )
 from orderflow_assets.forecasting.frame import STEP, known_until
-from orderflow_assets.partitions import hourly, series
+from orderflow_assets.partitions import hour_key, hourly, series
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
 
@@ -68,7 +68,7 @@ def every_five_minutes(context: ScheduleEvaluationContext, store: StoreResource)
     if newest is None:
         return SkipReason("There are no bars yet.")
     # An edge closes the bar that opened one step before it and belongs to that bar's hour.
-    hours = [(newest - back * STEP).replace(minute=0).strftime(hourly.fmt) for back in (1, 2)]
+    hours = [hour_key((newest - back * STEP).replace(minute=0)) for back in (1, 2)]
     requests = [
         RunRequest(partition_key=hour, run_key=f"{newest:%Y-%m-%dT%H:%M}|{hour}")
         for hour in dict.fromkeys(hours)

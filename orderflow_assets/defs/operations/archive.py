@@ -27,7 +27,7 @@ from dagster import (
 )
 
 from orderflow_assets.metadata import OWNERS, asset_key, table_metadata, table_version
-from orderflow_assets.partitions import hourly
+from orderflow_assets.partitions import hour_key, hour_of, hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.schema import ARCHIVE, STREAMS
 from orderflow_streaming.store import StoreBusyError, StoreUnavailableError
@@ -94,7 +94,7 @@ def archive(context: AssetExecutionContext, store: StoreResource) -> Materialize
     partitions_def=hourly,
 )
 def files_hold_what_was_sealed(context: AssetCheckExecutionContext, store: StoreResource) -> AssetCheckResult:
-    hour = naive_utc(hourly.time_window_for_partition_key(context.partition_key).start)
+    hour = hour_of(context.partition_key)
     with store.step("read") as opened:
         files = opened.action("archive_check", {"hour": hour.isoformat()})["files"]
     damaged = {file["path"]: file["why"] for file in files if not file["intact"]}
@@ -128,7 +128,7 @@ def every_hour(context: ScheduleEvaluationContext, store: StoreResource) -> list
         return SkipReason(f"The store does not answer: {error}")
     if not status["configured"]:
         return SkipReason("No archive is configured: set archive or retention_hours of the daemon.")
-    keys = [datetime.fromisoformat(hour).strftime(hourly.fmt) for hour in status["waiting"]]
+    keys = [hour_key(datetime.fromisoformat(hour)) for hour in status["waiting"]]
     due = [key for key in keys if hourly.has_partition_key(key)][:HOURS_PER_TICK]
     at = context.scheduled_execution_time
     return [RunRequest(partition_key=key, run_key=f"{at:%Y-%m-%dT%H}|{key}") for key in due] or SkipReason(

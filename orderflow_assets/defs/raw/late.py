@@ -28,8 +28,7 @@ from orderflow_assets.late import Agenda, Task, tasks
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
-from orderflow_assets.partitions import IN_ORDER, hourly
-from orderflow_streaming.store.window import naive_utc
+from orderflow_assets.partitions import IN_ORDER, hour_key, hour_of
 
 REST_SECONDS = 120.0
 """How long no late hour may have been told before what looks back on them is computed."""
@@ -82,7 +81,7 @@ def _told(instance: DagsterInstance, agenda: Agenda) -> Agenda:
             for record in records:
                 event = record.asset_materialization
                 if event and event.partition and LATE in event.metadata:
-                    hour = _hour(event.partition)
+                    hour = hour_of(event.partition)
                     changed[hour] = max(changed.get(hour, 0), record.storage_id)
                     told_s = max(told_s, record.timestamp)
                 after = record.storage_id
@@ -99,7 +98,7 @@ def _unfinished(instance: DagsterInstance, tag: str) -> bool:
 
 def _not_yet_computed(instance: DagsterInstance, agenda: Agenda) -> str | None:
     """A table whose rows of a changed hour are older than the change or missing; None when all are computed."""
-    partitions = {_partition(hour): number for hour, number in agenda.changed.items()}
+    partitions = {hour_key(hour): number for hour, number in agenda.changed.items()}
     for name, key in _TABLES.items():
         latest = instance.get_latest_storage_id_by_partition(
             key, DagsterEventType.ASSET_MATERIALIZATION, partitions=set(partitions)
@@ -110,7 +109,7 @@ def _not_yet_computed(instance: DagsterInstance, agenda: Agenda) -> str | None:
 
 
 def _stored_hours(instance: DagsterInstance, key: AssetKey) -> list[datetime]:
-    return [_hour(partition) for partition in instance.get_materialized_partitions(key)]
+    return [hour_of(partition) for partition in instance.get_materialized_partitions(key)]
 
 
 def _request(task: Task, number: int) -> RunRequest:
@@ -119,17 +118,9 @@ def _request(task: Task, number: int) -> RunRequest:
         run_key=tag,
         asset_selection=[_TABLES[name] for name in task.tables],
         tags={
-            "dagster/asset_partition_range_start": _partition(task.first),
-            "dagster/asset_partition_range_end": _partition(task.last),
+            "dagster/asset_partition_range_start": hour_key(task.first),
+            "dagster/asset_partition_range_end": hour_key(task.last),
             RUN_TAG: tag,
             **IN_ORDER,
         },
     )
-
-
-def _partition(hour: datetime) -> str:
-    return hour.strftime(hourly.fmt)
-
-
-def _hour(partition: str) -> datetime:
-    return naive_utc(hourly.start_time_for_partition_key(partition))

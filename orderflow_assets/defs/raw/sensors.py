@@ -22,7 +22,7 @@ from orderflow_assets.late import stretches
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
-from orderflow_assets.partitions import IN_ORDER, hourly
+from orderflow_assets.partitions import IN_ORDER, hour_key, hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_assets.watermark import HourReport, Progress
 from orderflow_streaming.schema import STREAMS
@@ -72,20 +72,16 @@ def raw_watermark(context: SensorEvaluationContext, store: StoreResource) -> Sen
         asset_events=[
             _event(report, closed=report.hour in due.closed, late=report.hour in due.late)
             for report in reports
-            if report.stream in progress.waiting[report.hour] or _partition(report.hour) not in known[report.stream]
+            if report.stream in progress.waiting[report.hour] or hour_key(report.hour) not in known[report.stream]
         ],
         run_requests=runs,
-        skip_reason=None if runs else f"Reported {', '.join(sorted({_partition(report.hour) for report in reports}))}.",
+        skip_reason=None if runs else f"Reported {', '.join(sorted({hour_key(report.hour) for report in reports}))}.",
         cursor=cursor,
     )
 
 
-def _partition(hour: datetime) -> str:
-    return hour.strftime(hourly.fmt)
-
-
 def _partitioned(hour: datetime) -> bool:
-    return hourly.has_partition_key(_partition(hour))
+    return hourly.has_partition_key(hour_key(hour))
 
 
 def _event(report: HourReport, *, closed: bool, late: bool) -> AssetMaterialization:
@@ -100,7 +96,7 @@ def _event(report: HourReport, *, closed: bool, late: bool) -> AssetMaterializat
     }
     return AssetMaterialization(
         KEYS[report.stream],
-        partition=_partition(report.hour),
+        partition=hour_key(report.hour),
         description="" if closed else "The hour is still running.",
         metadata={name: value for name, value in figures.items() if value is not None},
     )
@@ -113,8 +109,8 @@ def _time(value: datetime | None) -> MetadataValue | None:
 def _run_over(stretch: list[datetime]) -> RunRequest:
     return RunRequest(
         tags={
-            "dagster/asset_partition_range_start": _partition(stretch[0]),
-            "dagster/asset_partition_range_end": _partition(stretch[-1]),
+            "dagster/asset_partition_range_start": hour_key(stretch[0]),
+            "dagster/asset_partition_range_end": hour_key(stretch[-1]),
             **IN_ORDER,
         }
     )
