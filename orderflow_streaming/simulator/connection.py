@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 from contextlib import suppress
+from time import monotonic
 
 from aiohttp import web
 
@@ -26,10 +27,7 @@ class Connection:
         self.number, self.dialect, self.route = number, dialect, route
         self.socket = socket
         self.topics: dict[str, None] = {}
-        self.asked_at = time.monotonic()
-        """When the subscriptions last changed."""
-        self.opened_at = self.heard_at = time.monotonic()
-        """When the client last gave a sign of life: a pong, or any message where the server does not ping."""
+        self._asked_at = self._opened_at = self._alive_at = monotonic()
         self._transport = transport
         self._messages: list[float] = []
 
@@ -39,7 +37,15 @@ class Connection:
 
     def subscribe(self, topics: list[str]) -> None:
         self.topics |= dict.fromkeys(topics)
-        self.asked_at = time.monotonic()
+        self._asked_at = monotonic()
+
+    def asked_within(self, seconds: float) -> bool:
+        """Whether subscriptions were added in the last ``seconds``."""
+        return monotonic() - self._asked_at < seconds
+
+    def alive(self) -> None:
+        """Count a sign of life: a pong, or any message where the server does not ping."""
+        self._alive_at = monotonic()
 
     def unsubscribe(self, topics: list[str]) -> None:
         for topic in topics:
@@ -51,7 +57,7 @@ class Connection:
 
     def too_many_messages(self) -> bool:
         """Count a message; true when the client sent more of them in a second than the venue allows."""
-        now = time.monotonic()
+        now = monotonic()
         self._messages = [when for when in self._messages if when > now - 1.0] + [now]
         return len(self._messages) > self.dialect.messages_per_second
 
@@ -81,14 +87,14 @@ class Connection:
 
     async def heartbeat(self, lifetime_seconds: float) -> None:
         """Ping as often as the venue does; close when the client is silent for too long or the time is over."""
-        dialect, ping_at = self.dialect, self.opened_at
+        dialect, ping_at = self.dialect, self._opened_at
         while self.open:
             await asyncio.sleep(min(1.0, lifetime_seconds / 10, dialect.ping_seconds or dialect.pong_seconds))
-            now = time.monotonic()
-            if now - self.opened_at > lifetime_seconds:
+            now = monotonic()
+            if now - self._opened_at > lifetime_seconds:
                 await self.socket.close(code=1001, message=b"Connection lifetime is over")
                 return
-            if now - self.heard_at > dialect.pong_seconds:
+            if now - self._alive_at > dialect.pong_seconds:
                 await self.socket.close(code=1008, message=b"Pong timeout")
                 return
             if dialect.ping_seconds and now - ping_at >= dialect.ping_seconds:

@@ -192,7 +192,7 @@ class Simulator:
         listening = [connection for connection in self._connections if connection.topics]
         if self.plan.wait_for_subscribers is None and not self.clock.free:
             return True
-        if any(time.monotonic() - connection.asked_at < SETTLE_SECONDS for connection in listening):
+        if any(connection.asked_within(SETTLE_SECONDS) for connection in listening):
             return False
         if self.plan.wait_for_subscribers is not None:
             return len(listening) >= self.plan.wait_for_subscribers
@@ -257,7 +257,7 @@ class Simulator:
                 if message.type is WSMsgType.PING:
                     await socket.pong(message.data)
                 elif message.type is WSMsgType.PONG:
-                    connection.heard_at = time.monotonic()
+                    connection.alive()
                 elif connection.too_many_messages():
                     await socket.close(code=1008, message=b"Too many requests")
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -273,7 +273,7 @@ class Simulator:
         dialect = connection.dialect
         market = dialect.venue.name
         if dialect.ping_seconds is None:
-            connection.heard_at = time.monotonic()
+            connection.alive()
         answer = dialect.answer(message, list(connection.topics), self.faults.refused(market))
         self.faults.refuse(market, answer.refused)
         await asyncio.sleep(self.faults.ack_delay(market))

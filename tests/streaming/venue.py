@@ -104,7 +104,7 @@ class Venue:
             self.open.remove(connection)
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait until ``condition()`` is true; fail where it does not become so in time."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not condition():
