@@ -11,6 +11,7 @@ from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
 STATUSES = ("registered", "training", "validated", "deployed", "retired")
+DEVICES = ("cpu", "gpu")
 SEVERITIES = ("NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 _SERIES: tuple[Column, ...] = (
@@ -84,12 +85,95 @@ VERSIONS = Table(
         Column("code_version", "VARCHAR", "hash of what the model declares", nullable=False),
         Column("parameters", "JSON", "hyper-parameters and columns used"),
         Column("metrics", "JSON", "held-out comparison with the champion and with naive"),
+        Column("frame_hash", "VARCHAR", "sha256 of the frame in models.frames, of which the older part was trained on"),
+        Column("source_version", "VARCHAR", "hash of the source that trains and asks the model"),
+        Column("library_versions", "JSON", "releases of the libraries it was trained with"),
+        Column("fit_s", "DOUBLE", "measured time of training", "s"),
+        Column("load_s", "DOUBLE", "measured time of verifying and loading the stored model", "s"),
+        Column("predict_s", "DOUBLE", "measured time of one forecast of all steps by the loaded model", "s"),
+        Column("device", "VARCHAR", "where these times were measured: " + " or ".join(DEVICES)),
         Column("artefact_sha256", "VARCHAR", "hash that names and guards the stored model"),
         Column("reason", "VARCHAR", "why it has its status"),
     ),
     ("series", "target", "version"),
     "trained_at",
     "Every trained model with its evidence; a copy of the registry for analysis.",
+)
+
+EVENTS = Table(
+    "models",
+    "events",
+    (
+        Column("id", "BIGINT", "number in the order in which they happened", nullable=False),
+        Column("at", "TIMESTAMP", "clock time", "UTC", False),
+        *_SERIES,
+        Column("event", "VARCHAR", "a status, or an alias that was set or dropped: champion_set", nullable=False),
+        Column("by", "VARCHAR", "run or person that did it", nullable=False),
+        Column("reason", "VARCHAR", "why", nullable=False),
+    ),
+    ("id",),
+    "at",
+    "What happened to model versions and aliases; a copy of the registry, in which events are never changed.",
+)
+
+FRAMES = Table(
+    "models",
+    "frames",
+    (
+        Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
+        *IDENTITY,
+        Column("built_at", "TIMESTAMP", "clock time when it was read", "UTC", False),
+        Column("frame_hash", "VARCHAR", "sha256 of times, prices and covariates; NULL where there is none"),
+        Column("data_from", "TIMESTAMP", "closing edge of the first bar", "UTC"),
+        Column("data_to", "TIMESTAMP", "closing edge of the last bar", "UTC"),
+        Column("bars", "INTEGER", "bars of five minutes with a price", "bars"),
+        Column("missing", "INTEGER", "bars of the stretch without one", "bars"),
+        Column("columns", "JSON", "covariates it holds"),
+        Column("seasonality", "JSON", "correlation with the day before, by target; null under two days"),
+        Column("reason", "VARCHAR", "why there is no frame"),
+    ),
+    ("series", "built_at"),
+    "built_at",
+    "The frames that models were trained on: five-minute bars with what was known at each closing edge.",
+)
+
+LEADERBOARD = Table(
+    "models",
+    "leaderboard",
+    (
+        Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
+        *IDENTITY,
+        Column("target", "VARCHAR", "what is forecast: price or volatility", nullable=False),
+        Column("model", "VARCHAR", "model of the catalogue", nullable=False),
+        Column("step", "INTEGER", "bars of five minutes ahead", "bars", False),
+        Column(
+            "rank", "INTEGER", "place by shrunk_rmae among the models of the series, target and step", "place", False
+        ),
+        Column(
+            "shrunk_rmae",
+            "DOUBLE",
+            "(origins * rmae + 200) / (origins + 200): few origins prove little",
+            "ratio",
+            False,
+        ),
+        Column("rmae", "DOUBLE", "mean scaled absolute error over naive's; below 1 beats naive", "ratio", False),
+        Column("origins", "INTEGER", "forecasts with a known outcome that it rests on", "count", False),
+        Column("held_out_origins", "INTEGER", "of these, judged when the model was trained", "count", False),
+        Column("live_origins", "INTEGER", "of these, scored in service", "count", False),
+        Column("backtest_origins", "INTEGER", "of these, from the newest backtest", "count", False),
+        Column("coverage_80", "DOUBLE", "share of outcomes inside the 80 % interval", "fraction"),
+        Column("coverage_95", "DOUBLE", "share of outcomes inside the 95 % interval", "fraction"),
+        Column("bars", "INTEGER", "bars trained on when the times were measured", "bars"),
+        Column("fit_s", "DOUBLE", "measured time of training", "s"),
+        Column("load_s", "DOUBLE", "measured time of loading the stored model", "s"),
+        Column("predict_s", "DOUBLE", "measured time of one forecast by the loaded model", "s"),
+        Column("device", "VARCHAR", "where these times were measured: " + " or ".join(DEVICES)),
+        Column("version", "INTEGER", "newest version that is stored and can be loaded; NULL: none"),
+        Column("refreshed_at", "TIMESTAMP", "clock time", "UTC", False),
+    ),
+    ("series", "target", "step", "model"),
+    "refreshed_at",
+    "Measured skill and speed of every model that was tried on a series. Origins of one stretch count once.",
 )
 
 DRIFT = Table(
@@ -120,4 +204,4 @@ DRIFT = Table(
     "What the drift detectors said about the errors of the model that serves.",
 )
 
-TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, DRIFT, *BACKTESTS)
+TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, DRIFT, *BACKTESTS)
