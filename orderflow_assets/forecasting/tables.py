@@ -7,6 +7,7 @@ five-minute bars, a fraction). ``model`` is the model that served, ``naive`` whe
 from __future__ import annotations
 
 from orderflow_assets.forecasting.backtest.tables import TABLES as BACKTESTS
+from orderflow_assets.forecasting.explain.tables import TABLES as EXPLANATIONS
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
@@ -204,4 +205,4 @@ DRIFT = Table(
     "What the drift detectors said about the errors of the model that serves.",
 )
 
-TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, DRIFT, *BACKTESTS)
+TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, DRIFT, *BACKTESTS, *EXPLANATIONS)
