@@ -128,10 +128,13 @@ class Frame:
 
     def until(self, stop: int) -> Frame:
         """The first ``stop`` bars: what was known when bar ``stop - 1`` closed."""
-        covariates = {name: values[:stop] for name, values in self.covariates.items()}
-        return Frame(
-            self.series, self.times[:stop], self.price[:stop], self.returns[:stop], self.sigma[:stop], covariates
-        )
+        return self.between(0, stop)
+
+    def between(self, start: int, stop: int) -> Frame:
+        """The bars ``[start, stop)``, with what was known of those before them in volatility and covariates."""
+        part = slice(start, stop)
+        covariates = {name: values[part] for name, values in self.covariates.items()}
+        return Frame(self.series, self.times[part], self.price[part], self.returns[part], self.sigma[part], covariates)
 
     def digest(self) -> str:
         """SHA-256 of times, prices and covariates."""
