@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from orderflow_assets.forecasting import conformal, darts_model
-from orderflow_assets.forecasting.darts_model import Fitted, ModelError
+from orderflow_assets.forecasting import conformal, fitting
+from orderflow_assets.forecasting.fitting import Fitted, ModelError
 from orderflow_assets.forecasting.frame import MIN_BARS, STEP, WARM_UP, Frame, as_naive, utc_now
 from orderflow_assets.forecasting.models import NAIVE
 from orderflow_assets.forecasting.registry import Registry, RegistryError
@@ -49,7 +49,7 @@ def serving(registry: Registry, series: str, target: str) -> Server:
     if champion is None:
         return Server(0, None, None, "naive serves: no trained model has beaten it")
     try:
-        fitted = darts_model.load(registry.artefact(champion))
+        fitted = fitting.load(registry.artefact(champion))
     except (RegistryError, ModelError) as error:
         return Server(0, None, None, f"naive serves: {error}")
     return Server(champion.version, fitted, champion.data_to, None)

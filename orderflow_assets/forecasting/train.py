@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from orderflow_assets.forecasting import conformal, darts_model, skill
-from orderflow_assets.forecasting.darts_model import Fitted, ModelError
+from orderflow_assets.forecasting import conformal, fitting, skill
+from orderflow_assets.forecasting.fitting import Fitted, ModelError
 from orderflow_assets.forecasting.frame import LOOKBACK, MIN_BARS, Frame, as_naive
 from orderflow_assets.forecasting.models import NAIVE, ModelSpec, candidates
 from orderflow_assets.forecasting.registry import Registry, RegistryError, Training, Version
@@ -104,7 +104,7 @@ def train(registry: Registry, frame: Frame, target: Target, spec: ModelSpec, pla
         by,
     )
     try:
-        fitted = darts_model.fit(spec, target, known, overrides)
+        fitted = fitting.fit(spec, target, known, overrides)
         held_out = hold_out(fitted, frame, slice(split, len(frame)))
         errors = held_out.errors
         apart = errors[:: target.stride, 0]
@@ -195,7 +195,7 @@ def _champion_errors(
     if champion is None:
         return None
     try:
-        fitted = darts_model.load(registry.artefact(champion))
+        fitted = fitting.load(registry.artefact(champion))
     except (RegistryError, ModelError):
         return None
     errors = hold_out(fitted, frame, held_out.origins).errors

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orderflow_assets.forecasting import darts_model, skill
+from orderflow_assets.forecasting import fitting, skill
 from orderflow_assets.forecasting.models import SPECS, candidates
 from orderflow_assets.forecasting.predict import forecast, serving
 from orderflow_assets.forecasting.registry import Registry
@@ -41,11 +41,11 @@ def test_naive_is_the_last_value_and_needs_no_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("target", "spec"), PAIRS, ids=lambda value: getattr(value, "name", value))
 def test_every_model_comes_back_from_the_disk_the_same(tmp_path: Path, target: str, spec) -> None:
     frame = frame_of(random_walk(500, seed=2))
-    fitted = darts_model.fit(spec, TARGETS[target], frame.until(400))
+    fitted = fitting.fit(spec, TARGETS[target], frame.until(400))
     before = fitted.deviations(frame, slice(400, 500))
     assert np.isfinite(before).all()
     fitted.save(tmp_path)
-    after = darts_model.load(tmp_path)
+    after = fitting.load(tmp_path)
     assert after.columns == fitted.columns
     np.testing.assert_allclose(after.deviations(frame, slice(400, 500)), before, rtol=1e-12, atol=1e-15)
 
@@ -55,7 +55,7 @@ def test_a_forecast_is_the_same_without_what_came_later(target: str, spec) -> No
     returns = random_walk(600, seed=3)
     returns[520] = np.nan
     frame = frame_of(returns)
-    fitted = darts_model.fit(spec, TARGETS[target], frame.until(400))
+    fitted = fitting.fit(spec, TARGETS[target], frame.until(400))
     whole = fitted.deviations(frame, slice(400, 600))
     for origin in (400, 519, 560, 599):
         alone = fitted.deviations(frame_of(returns[: origin + 1]), slice(origin, origin + 1))
@@ -66,7 +66,7 @@ def test_no_model_answers_across_a_gap() -> None:
     returns = random_walk(600, seed=4)
     returns[520] = np.nan
     frame, spec = frame_of(returns), SPECS["lightgbm"]
-    fitted = darts_model.fit(spec, TARGETS["price"], frame.until(400))
+    fitted = fitting.fit(spec, TARGETS["price"], frame.until(400))
     answered = np.isfinite(fitted.deviations(frame, slice(500, 600))).all(axis=1)
     # The bar is missing and the return after it too; the first lags returns after that are looked back on.
     assert np.flatnonzero(~answered).tolist() == list(range(20, 22 + spec.lags))
@@ -204,7 +204,7 @@ def test_volatility_of_real_candles_is_forecast_better_than_naive(market_data: P
     for name in REAL:
         frame = recorded(market_data, name)
         split = int(0.7 * len(frame))
-        fitted = darts_model.fit(SPECS["har"], TARGETS["volatility"], frame.until(split))
+        fitted = fitting.fit(SPECS["har"], TARGETS["volatility"], frame.until(split))
         held = hold_out(fitted, frame, slice(split, len(frame)))
         known = ~np.isnan(held.errors[:, 0])
         assert known.sum() > 1_500
@@ -219,7 +219,7 @@ def test_price_of_real_candles_is_never_significantly_worse_than_naive(market_da
     for name in REAL:
         frame = recorded(market_data, name)
         split = int(0.7 * len(frame))
-        fitted = darts_model.fit(SPECS["lightgbm"], TARGETS["price"], frame.until(split))
+        fitted = fitting.fit(SPECS["lightgbm"], TARGETS["price"], frame.until(split))
         held = hold_out(fitted, frame, slice(split, len(frame)))
         known = ~np.isnan(held.errors).any(axis=1)
         compared.append(skill.compare(held.errors[known], held.naive_errors[known], 12))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orderflow_assets.forecasting import darts_model
+from orderflow_assets.forecasting import fitting
 from orderflow_assets.forecasting.models import SPECS
 from orderflow_assets.forecasting.registry import Registry, RegistryError, TamperedArtefactError, Training, hash_folder
 from orderflow_assets.forecasting.tables import VERSIONS
@@ -128,12 +128,12 @@ def test_a_changed_artefact_is_refused(tmp_path: Path, change: str) -> None:
 
 def test_a_pickle_that_runs_code_is_not_loaded(tmp_path: Path) -> None:
     frame = frame_of(random_walk(300, seed=1))
-    darts_model.fit(SPECS["har"], TARGETS["volatility"], frame).save(tmp_path)
+    fitting.fit(SPECS["har"], TARGETS["volatility"], frame).save(tmp_path)
     marker = tmp_path / "ran"
     payload = b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR."
     (tmp_path / "model.pkl").write_bytes(payload)
-    with pytest.raises(darts_model.ModelError, match="cannot be loaded"):
-        darts_model.load(tmp_path)
+    with pytest.raises(fitting.ModelError, match="cannot be loaded"):
+        fitting.load(tmp_path)
     assert not marker.exists()
 
 

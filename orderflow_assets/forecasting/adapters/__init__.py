@@ -1,0 +1,1 @@
+"""One module per kind of model: each has ``fit`` and ``load`` and imports its library inside them."""
