@@ -210,7 +210,7 @@ def build_frame(series: Series, bars: pa.Table, until: datetime, features: list[
     first = np.datetime64(bars.column("bar_ts")[0].as_py(), "us")
     step = np.timedelta64(STEP, "us")
     times = np.arange(first, np.datetime64(until, "us") + step, step)
-    values = _on_grid(bars, times)
+    values = on_grid(bars, times)
     if "close" not in values:
         raise FrameError("nothing was traded in any of the bars")
     price = _through_quiet(values["close"], values.pop("quiet", np.zeros(len(times))) == 1)
@@ -218,7 +218,7 @@ def build_frame(series: Series, bars: pa.Table, until: datetime, features: list[
     sigma = np.maximum(ewma_volatility(returns, HALF_LIFE), SIGMA_FLOOR)
     covariates = _bar_covariates(values, price, returns, sigma, times)
     for table in features or []:
-        covariates |= _on_grid(table, times)
+        covariates |= on_grid(table, times)
     return Frame(series, times, price, returns, sigma, covariates)
 
 
@@ -250,7 +250,7 @@ def _through_quiet(close: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     return price
 
 
-def _on_grid(table: pa.Table, times: np.ndarray) -> dict[str, np.ndarray]:
+def on_grid(table: pa.Table, times: np.ndarray) -> dict[str, np.ndarray]:
     """Each numeric column at its place in the grid, NaN elsewhere; columns that are empty throughout are left out."""
     stamps = table.column("bar_ts").to_numpy().astype("datetime64[us]")
     places = np.searchsorted(times, stamps)
