@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticUndefined
 
 from mcp_server import tools
+from mcp_server.aliases import declared_aliases
+from mcp_server.aliases.alias import Alias
 from mcp_server.errors import ToolError
 from mcp_server.results import Answer
 from orderflow_streaming.markets import UnknownNameError, suggestion
@@ -30,7 +32,9 @@ TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """``always_load`` asks hosts that defer tools to show this one at once."""
+    """``always_load`` asks hosts that defer tools to show this one at once. ``alias`` is the further name under which
+    the tool was found.
+    """
 
     name: str
     description: str
@@ -38,11 +42,26 @@ class Tool:
     run: Callable[..., Answer]
     arguments: type[BaseModel]
     input_schema: dict[str, Any]
-    aliases: tuple[str, ...] = ()
     writes: bool = False
     open_world: bool = False
     always_load: bool = False
     timeout_s: float = TIMEOUT_S
+    alias: Alias | None = None
+
+    def under(self, alias: Alias) -> Tool:
+        """The tool as ``alias`` calls it."""
+        properties = alias.properties(self.input_schema["properties"])
+        needed = {alias.called(name) for name in self.input_schema.get("required", ())}
+        required = [name for name in properties if name in needed]
+        input_schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return replace(
+            self, name=alias.name, alias=alias, input_schema=input_schema | ({"required": required} if required else {})
+        )
+
+    @property
+    def aliases(self) -> list[str]:
+        """Further names, in name order."""
+        return sorted(alias.name for alias in declared_aliases().values() if alias.tool == self.name)
 
     @property
     def summary(self) -> str:
@@ -60,7 +79,7 @@ class Tool:
     def describe(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "aliases": list(self.aliases),
+            "aliases": self.aliases,
             "toolset": self.toolset,
             "summary": self.summary,
             "description": self.description,
@@ -73,7 +92,6 @@ class Tool:
 def tool(
     *,
     toolset: str = CORE,
-    aliases: tuple[str, ...] = (),
     writes: bool = False,
     open_world: bool = False,
     always_load: bool = False,
@@ -90,7 +108,6 @@ def tool(
             run=function,
             arguments=arguments,
             input_schema=schema(arguments),
-            aliases=aliases,
             writes=writes,
             open_world=open_world,
             always_load=always_load,
@@ -139,8 +156,15 @@ def checked(declared: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as the function takes them; raises :class:`ToolError` that names the first wrong one."""
     fields = declared.arguments.model_fields
     for name in arguments:
-        if name not in fields:
+        if name not in declared.input_schema["properties"]:
             raise _unknown_argument(declared, name)
+    if declared.alias:
+        try:
+            arguments = declared.alias.translate(arguments)
+        except (TypeError, ValueError) as error:
+            raise ToolError(
+                "argument", f"An argument does not fit: {error}.", f"{declared.name} takes numbers there."
+            ) from None
     given = {
         name: value
         for name, value in arguments.items()
@@ -154,7 +178,7 @@ def checked(declared: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown_argument(declared: Tool, name: str) -> ToolError:
-    known = list(declared.arguments.model_fields)
+    known = list(declared.input_schema["properties"])
     hint = suggestion(name, known).strip()
     allowed = f"{declared.name} takes: {', '.join(known)}." if known else f"{declared.name} takes no arguments."
     nearest = hint.split("'")[1] if hint else None
@@ -165,10 +189,11 @@ def _wrong_argument(declared: Tool, error: ValidationError) -> ToolError:
     """One line for the most telling of pydantic's complaints."""
     found = sorted(error.errors(include_url=False), key=lambda item: item["type"] == "none_required")
     first = found[0]
-    name = str(first["loc"][0]) if first["loc"] else declared.name
+    field = str(first["loc"][0]) if first["loc"] else ""
+    name = declared.alias.called(field) if declared.alias else field or declared.name
+    kind = schema(declared.arguments)["properties"].get(field, {"type": "object"})
     value = repr(first.get("input"))[:80]
     if first["type"] == "missing":
-        kind = declared.input_schema["properties"][name]
         allowed = f"Allowed: {', '.join(map(str, kind['enum']))}." if "enum" in kind else f"Call again with {name}."
         return ToolError("argument", f"{declared.name} needs the argument {name!r}.", allowed)
     if first["type"] == "literal_error":
@@ -178,7 +203,7 @@ def _wrong_argument(declared: Tool, error: ValidationError) -> ToolError:
         return ToolError(
             "argument", f"{name}: {value} is not allowed.", f"{hint} Allowed: {allowed}.".strip(), nearest=nearest
         )
-    return ToolError("argument", f"{name}: {value} does not fit.", _allowed(declared.input_schema["properties"][name]))
+    return ToolError("argument", f"{name}: {value} does not fit.", _allowed(kind))
 
 
 def _allowed(kind: dict[str, Any]) -> str:
@@ -207,9 +232,9 @@ def find(name: str, known: Mapping[str, Tool]) -> Tool:
     """The tool called ``name``, by an alias too; raises :class:`ToolError` with the nearest name."""
     if name in known:
         return known[name]
-    for item in known.values():
-        if name in item.aliases:
-            return item
+    alias = declared_aliases().get(name)
+    if alias and alias.tool in known:
+        return known[alias.tool].under(alias)
     hint = suggestion(name, list(known)).strip()
     nearest = hint.split("'")[1] if hint else None
     raise ToolError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mcp_server import catalog
+from mcp_server.aliases import declared_aliases
 from mcp_server.arguments import DEFAULT_ROWS, Limit
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
@@ -35,7 +36,7 @@ def catalog_search(
     do not know the exact name, such as "imbalance" or "funding"; then catalog_describe for the definition, or
     catalog_run_read to run a tool that is not listed."""
     wanted = query.lower().split()
-    entries = [entry for entry in _entries(context) if kind in (None, entry[0])]
+    entries = [entry for entry in (*_entries(context), *_alias(context, query)) if kind in (None, entry[0])]
     scored = [(_score(wanted, entry), entry) for entry in entries]
     found = [entry for score, entry in sorted(scored, key=lambda item: -item[0]) if score]
     limit = context.rows(limit)
@@ -54,6 +55,14 @@ def _entries(context: Context) -> list[tuple[str, str, str, str]]:
         *(("table", name, "", table.doc.partition("\n")[0]) for name, table in catalog.tables().items()),
         *(("tool", item.name, "", item.summary) for item in context.tools.values()),
     ]
+
+
+def _alias(context: Context, query: str) -> list[tuple[str, str, str, str]]:
+    """The tool that the query names by a further name of it."""
+    alias = declared_aliases().get(query.strip())
+    if alias is None or alias.tool not in context.tools:
+        return []
+    return [("tool", alias.name, "", f"Another name of {alias.tool}. {context.tools[alias.tool].summary}")]
 
 
 def _score(wanted: list[str], entry: tuple[str, str, str, str]) -> int:
@@ -80,8 +89,8 @@ def catalog_describe(context: Context, name: Annotated[str, Field(min_length=1, 
         parts = signal.pop("components")
         rows = [(part["component"], "component", f"weight {part['weight']:g}", part["definition"]) for part in parts]
         return _described(rows, {**signal, "kind": "signal", "nature": signal["kind"]})
-    if name in context.tools:
-        return _described_tool(context.tools[name])
+    if name in context.tools or name in declared_aliases():
+        return _described_tool(find(name, context.tools))
     try:
         group, feature = declared_feature(name)
     except UnknownNameError as error:
