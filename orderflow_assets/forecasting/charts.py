@@ -11,9 +11,10 @@ import numpy as np
 
 from orderflow_assets.forecasting import conformal
 from orderflow_assets.forecasting.frame import Frame
+from orderflow_assets.forecasting.held_out import HeldOut
 from orderflow_assets.forecasting.issue import Issued
 from orderflow_assets.forecasting.tables import FORECASTS
-from orderflow_assets.forecasting.train import HeldOut, Trained
+from orderflow_assets.forecasting.train import Trained
 from orderflow_assets.plots import MAX_BYTES
 from orderflow_streaming.store import Store
 

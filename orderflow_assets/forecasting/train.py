@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from orderflow_assets.forecasting import conformal, fitting, skill
-from orderflow_assets.forecasting.fitting import Fitted, ModelError
+from orderflow_assets.forecasting.fitting import ModelError
 from orderflow_assets.forecasting.frame import LOOKBACK, MIN_BARS, Frame, as_naive
+from orderflow_assets.forecasting.held_out import HeldOut, hold_out
 from orderflow_assets.forecasting.models import NAIVE, ModelSpec, candidates
 from orderflow_assets.forecasting.registry import Registry, RegistryError, Training, Version
 from orderflow_assets.forecasting.skill import Judgement, Rule
@@ -34,26 +35,6 @@ class Plan:
     held_out: float = 0.3
     rule: Rule = field(default_factory=Rule)
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """Forecasts on the bars that were not trained on, one row per origin; log units, NaN where unknown."""
-
-    origins: slice
-    deviations: np.ndarray
-    outcomes: np.ndarray
-    anchor: np.ndarray
-    scales: np.ndarray
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Scaled absolute errors, ``(origins, steps)``."""
-        return np.abs(self.outcomes - self.anchor[:, None] - self.deviations) / self.scales
-
-    @property
-    def naive_errors(self) -> np.ndarray:
-        return np.abs(self.outcomes - self.anchor[:, None]) / self.scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +132,6 @@ def train(registry: Registry, frame: Frame, target: Target, spec: ModelSpec, pla
         judgement=judgement,
         coverage=covered,
         held_out=held_out,
-    )
-
-
-def hold_out(fitted: Fitted, frame: Frame, origins: slice) -> HeldOut:
-    """Forecasts of a model at ``origins`` beside what happened."""
-    target = fitted.target
-    return HeldOut(
-        origins,
-        fitted.deviations(frame, origins),
-        target.outcomes(frame)[origins],
-        target.anchor(frame)[origins],
-        target.scales(frame)[origins],
     )
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from orderflow_assets.forecasting import fitting, skill
+from orderflow_assets.forecasting.held_out import hold_out
 from orderflow_assets.forecasting.models import SPECS, candidates
 from orderflow_assets.forecasting.predict import forecast, serving
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.skill import Rule
 from orderflow_assets.forecasting.targets import TARGETS
-from orderflow_assets.forecasting.train import Plan, hold_out, settle, train, train_series
+from orderflow_assets.forecasting.train import Plan, settle, train, train_series
 from tests.assets.forecast_bars import BTC, frame_of, momentum, random_walk, recorded
 
 PAIRS = [(name, spec) for name in TARGETS for spec in candidates(name)]
