@@ -28,6 +28,10 @@ HALF_LIFE = 24
 """Bars after which a squared return counts half in the volatility that scales returns (two hours)."""
 WARM_UP = 12
 """Returns needed before a volatility is stated."""
+_HALF_LIVES = (6, 36, 144)
+"""Of the volatilities among the covariates, in bars."""
+LONGEST_WINDOW = max(6 * HORIZON, *_HALF_LIVES)
+"""Bars back that the covariates look with most of their weight."""
 SIGMA_FLOOR = 1e-6
 """A hundredth of a basis point per bar: below it a price is taken as standing still."""
 
@@ -284,7 +288,7 @@ def _bar_covariates(
         for bars_back in (HORIZON, 6 * HORIZON):
             moved = rolling_sum(returns, bars_back)
             covariates[f"momentum_{bars_back}"] = moved / (sigma * np.sqrt(bars_back))
-        for half_life in (6, 36, 144):
+        for half_life in _HALF_LIVES:
             covariates[f"volatility_{half_life}"] = np.log(
                 np.maximum(ewma_volatility(returns, half_life), SIGMA_FLOOR) / sigma
             )
