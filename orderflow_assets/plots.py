@@ -31,9 +31,7 @@ def draw(layer: Layer, store: Store, start: datetime, end: datetime) -> dict[str
     """Markdown of the pictures of ``[start, end)`` by title; none where there is nothing to draw."""
     painters = _PAINTERS.get(layer.table.qualified) or _PAINTERS.get(layer.group) or {}
     figures = {title: paint(layer, store, start, end) for title, paint in painters.items()}
-    texts = {
-        title: _markdown(figure, f"{layer.table.qualified} {title}") for title, figure in figures.items() if figure
-    }
+    texts = {title: markdown(figure, f"{layer.table.qualified} {title}") for title, figure in figures.items() if figure}
     return {title: text for title, text in texts.items() if text}
 
 
@@ -50,7 +48,7 @@ def _bars(layer: Layer, store: Store, start: datetime, end: datetime) -> Figure 
     ).to_pydict()
     if not rows["t"]:
         return None
-    figure = _figure(4.2)
+    figure = canvas(4.2)
     price, value = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     for name in dict.fromkeys(rows["series"]):
         at = [index for index, series in enumerate(rows["series"]) if series == name]
@@ -97,7 +95,7 @@ def _distribution(layer: Layer, store: Store, start: datetime, end: datetime) ->
     lines = {name: row[name] for name in names if row[name] and row[name][3] > row[name][1]}
     if not lines:
         return None
-    figure = _figure(0.8 + 0.13 * len(lines))
+    figure = canvas(0.8 + 0.13 * len(lines))
     axes = figure.subplots()
     for place, (low, first, middle, third, high) in enumerate(lines.values()):
         scale = third - first
@@ -140,7 +138,7 @@ def _reliability(layer: Layer, store: Store, start: datetime, end: datetime) -> 
     ).to_pylist()
     if not rows:
         return None
-    figure = _figure(4)
+    figure = canvas(4)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for row in rows:
@@ -165,7 +163,7 @@ def decay(store: Store, table: Table, until: datetime) -> str | None:
     ).to_pylist()
     if not rows:
         return None
-    figure = _figure(5)
+    figure = canvas(5)
     names = sorted({row["signal"] for row in rows})
     grid = figure.subplots(-(-len(names) // 5), 5, sharex=True, sharey=True, squeeze=False)
     for name, axes in zip(names, grid.flat, strict=False):
@@ -180,7 +178,7 @@ def decay(store: Store, table: Table, until: datetime) -> str | None:
         axes.tick_params(labelsize=5)
     figure.supxlabel("horizon, h", fontsize=7)
     figure.supylabel("information coefficient", fontsize=7)
-    return _markdown(figure, f"{table.qualified} decay")
+    return markdown(figure, f"{table.qualified} decay")
 
 
 _PAINTERS: dict[str, dict[str, Callable[[Layer, Store, datetime, datetime], Figure | None]]] = {
@@ -204,7 +202,7 @@ def _heat_map(
 
     grid: np.ndarray = np.array([[np.nan if cell is None else cell for cell in line] for line in lines.values()], float)
     low, high = limits or (-np.nanmax(np.abs(grid)), np.nanmax(np.abs(grid)))
-    figure = _figure(0.8 + 0.13 * len(lines))
+    figure = canvas(0.8 + 0.13 * len(lines))
     axes = figure.subplots()
     image = axes.imshow(grid, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high)
     axes.set_yticks(range(len(lines)), list(lines), fontsize=6)
@@ -221,13 +219,15 @@ def _step(start: datetime, end: datetime) -> str:
     return f"{minutes} minutes"
 
 
-def _figure(height: float) -> Figure:
+def canvas(height: float) -> Figure:
+    """An empty figure as wide as the pages of the assets, ``height`` inches high."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, height), dpi=72, layout="constrained")
 
 
-def _markdown(figure: Figure, name: str) -> str | None:
+def markdown(figure: Figure, name: str) -> str | None:
+    """The figure as an embedded PNG of few colours; None where even that exceeds :data:`MAX_BYTES`."""
     from PIL import Image
 
     drawn, small = io.BytesIO(), io.BytesIO()
