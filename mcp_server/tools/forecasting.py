@@ -9,7 +9,8 @@ from mcp_server.arguments import DEFAULT_MARKET, DEFAULT_ROWS, Cursor, Format, L
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
-from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, STATUSES, VERSIONS
+from orderflow_assets.forecasting.drift.tables import DRIFT
+from orderflow_assets.forecasting.tables import FORECASTS, SCORES, STATUSES, VERSIONS
 from orderflow_streaming.tables import Column
 
 Target = Literal["price", "volatility"]

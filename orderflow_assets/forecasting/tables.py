@@ -7,13 +7,13 @@ five-minute bars, a fraction). ``model`` is the model that served, ``naive`` whe
 from __future__ import annotations
 
 from orderflow_assets.forecasting.backtest.tables import TABLES as BACKTESTS
+from orderflow_assets.forecasting.drift.tables import TABLES as DRIFTS
 from orderflow_assets.forecasting.explain.tables import TABLES as EXPLANATIONS
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
 STATUSES = ("registered", "training", "validated", "deployed", "retired")
 DEVICES = ("cpu", "gpu")
-SEVERITIES = ("NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 _SERIES: tuple[Column, ...] = (
     Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
@@ -177,32 +177,4 @@ LEADERBOARD = Table(
     "Measured skill and speed of every model that was tried on a series. Origins of one stretch count once.",
 )
 
-DRIFT = Table(
-    "models",
-    "drift",
-    (
-        *_SERIES,
-        Column("checked_at", "TIMESTAMP", "clock time of the check", "UTC", False),
-        Column("scores", "INTEGER", "scored forecasts looked at", "forecasts", False),
-        Column("last_target_ts", "TIMESTAMP", "newest outcome looked at", "UTC"),
-        Column("error_ratio", "DOUBLE", "mean scaled absolute error, recent / reference", "ratio"),
-        Column("adwin_at", "TIMESTAMP", "outcome at which ADWIN found larger errors; NULL: not", "UTC"),
-        Column("page_hinkley_at", "TIMESTAMP", "outcome at which Page-Hinkley found them; NULL: not", "UTC"),
-        Column("hddm_at", "TIMESTAMP", "outcome at which HDDM-A found more interval misses; NULL: not", "UTC"),
-        Column("coverage_95", "DOUBLE", "recent share of outcomes inside the 95 % interval", "fraction"),
-        Column("ks_statistic", "DOUBLE", "Kolmogorov-Smirnov distance, recent against reference errors"),
-        Column("ks_p", "DOUBLE", "its p-value, Benjamini-Hochberg over the series checked together"),
-        Column("psi", "DOUBLE", "population stability index of the same two samples"),
-        Column("jensen_shannon", "DOUBLE", "Jensen-Shannon distance of the same two samples; reported only"),
-        Column("dm_statistic", "DOUBLE", "Diebold-Mariano against naive; positive: the model is worse"),
-        Column("dm_p", "DOUBLE", "probability of such a loss if both were equal"),
-        Column("severity", "VARCHAR", " or ".join(SEVERITIES), nullable=False),
-        Column("detected", "BOOLEAN", "severity above NONE", nullable=False),
-        Column("reason", "VARCHAR", "what was found, or why nothing could be checked"),
-    ),
-    ("series", "target", "checked_at"),
-    "checked_at",
-    "What the drift detectors said about the errors of the model that serves.",
-)
-
-TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, DRIFT, *BACKTESTS, *EXPLANATIONS)
+TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, *DRIFTS, *BACKTESTS, *EXPLANATIONS)

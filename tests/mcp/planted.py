@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.features.catalog import GROUPS
-from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, VERSIONS
+from orderflow_assets.forecasting.drift.tables import DRIFT
+from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
 from orderflow_assets.signals.aggregate_layer import AGGREGATE
 from orderflow_assets.signals.calibration import CALIBRATION
 from orderflow_assets.signals.layer import SIGNALS_TABLE

@@ -28,6 +28,7 @@ from orderflow_assets.defs.forecasting.names import (
     VERSIONS_KEY,
 )
 from orderflow_assets.forecasting import charts
+from orderflow_assets.forecasting.drift.tables import DRIFT
 from orderflow_assets.forecasting.frame import BARS, FEATURES, FrameError, Series, known_until, read_frame
 from orderflow_assets.forecasting.issue import issue
 from orderflow_assets.forecasting.models import SPECS
@@ -35,7 +36,7 @@ from orderflow_assets.forecasting.monitor import check_drift
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.score import score
 from orderflow_assets.forecasting.skill import Rule
-from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, VERSIONS
+from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.forecasting.train import Plan, Trained, settle, train_series
 from orderflow_assets.layers import LAYERS

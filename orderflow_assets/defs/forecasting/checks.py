@@ -22,8 +22,8 @@ from orderflow_assets.defs.forecasting.names import (
     DRIFT_KEY,
     VERSIONS_KEY,
 )
+from orderflow_assets.forecasting.drift.tables import DRIFT, SEVERITIES
 from orderflow_assets.forecasting.registry import Registry, TamperedArtefactError
-from orderflow_assets.forecasting.tables import DRIFT, SEVERITIES
 from orderflow_assets.partitions import series
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import Store

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dagster import AssetCheckKey
 
-from orderflow_assets.forecasting.tables import DRIFT, FORECASTS, SCORES, VERSIONS
+from orderflow_assets.forecasting.drift.tables import DRIFT
+from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.metadata import asset_key
 
