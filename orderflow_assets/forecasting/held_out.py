@@ -19,6 +19,8 @@ class HeldOut:
     outcomes: np.ndarray
     anchor: np.ndarray
     scales: np.ndarray
+    stride: int = 1
+    """Every how many of the origins the model was asked; the rows between are NaN."""
 
     @property
     def errors(self) -> np.ndarray:
@@ -30,13 +32,17 @@ class HeldOut:
         return np.abs(self.outcomes - self.anchor[:, None]) / self.scales
 
 
-def hold_out(fitted: Fitted, frame: Frame, origins: slice) -> HeldOut:
-    """Forecasts of a model at ``origins`` beside what happened."""
+def hold_out(fitted: Fitted, frame: Frame, origins: slice, stride: int = 1) -> HeldOut:
+    """Forecasts of a model at every ``stride``-th of ``origins`` beside what happened."""
     target = fitted.target
+    asked = slice(origins.start, origins.stop, stride * (origins.step or 1))
+    deviations = np.full((len(frame.times[origins]), len(target.steps)), np.nan)
+    deviations[::stride] = fitted.deviations(frame, asked)
     return HeldOut(
         origins,
-        fitted.deviations(frame, origins),
+        deviations,
         target.outcomes(frame)[origins],
         target.anchor(frame)[origins],
         target.scales(frame)[origins],
+        stride,
     )

@@ -6,88 +6,64 @@ no champion is set, naive serves. Every change of a version or alias is an event
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
-from orderflow_assets.forecasting.frame import Series, utc_now
-from orderflow_assets.forecasting.tables import STATUSES, VERSIONS
+from orderflow_assets.forecasting.artefacts import Artefacts, hash_folder
+from orderflow_assets.forecasting.frame import utc_now
+from orderflow_assets.forecasting.registry_sql import (
+    CHALLENGER,
+    CHAMPION,
+    LATER_COLUMNS,
+    OF_VERSION,
+    SCHEMA,
+    SKILLS_SQL,
+    RegistryError,
+    add_event,
+    aliased,
+    as_json,
+    drop_alias,
+    rows_of,
+    select_versions,
+    set_alias,
+    set_status,
+)
+from orderflow_assets.forecasting.versions import (
+    Measured,
+    StepSkill,
+    Timings,
+    Training,
+    Version,
+    event_rows,
+    version_rows,
+)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "Registry",
+    "RegistryError",
+    "TamperedArtefactError",
+    "Timings",
+    "Training",
+    "Version",
+    "hash_folder",
+]
+
 _BUSY_S = 10.0
-
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS model_version (
-    series TEXT NOT NULL, target TEXT NOT NULL, version INTEGER NOT NULL, model TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN {STATUSES}), trained_at TEXT NOT NULL, data_from TEXT NOT NULL,
-    data_to TEXT NOT NULL, rows INTEGER NOT NULL, data_hash TEXT NOT NULL, code_version TEXT NOT NULL,
-    parameters TEXT NOT NULL, metrics TEXT, reference TEXT, artefact_sha256 TEXT, reason TEXT,
-    PRIMARY KEY (series, target, version));
-CREATE TABLE IF NOT EXISTS model_alias (
-    series TEXT NOT NULL, target TEXT NOT NULL, alias TEXT NOT NULL CHECK (alias IN ('{CHAMPION}', '{CHALLENGER}')),
-    version INTEGER NOT NULL, set_at TEXT NOT NULL, set_by TEXT NOT NULL,
-    PRIMARY KEY (series, target, alias));
-CREATE TABLE IF NOT EXISTS model_event (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, series TEXT NOT NULL, target TEXT NOT NULL, version INTEGER NOT NULL,
-    event TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL);
-"""
-
-
-class RegistryError(Exception):
-    """The registry cannot do what was asked; the message says why and what to do."""
 
 
 class TamperedArtefactError(RegistryError):
     """A stored model is not what was registered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A trained model of one series and target. Times are naive UTC; ``data_to`` is the last bar trained on."""
-
-    series: str
-    target: str
-    version: int
-    model: str
-    status: str
-    trained_at: datetime
-    data_from: datetime
-    data_to: datetime
-    rows: int
-    data_hash: str
-    code_version: str
-    parameters: dict[str, Any]
-    metrics: dict[str, Any] | None
-    reference: list[float] | None
-    """Scaled absolute one-step errors on the held-out bars: what drift is measured against."""
-    artefact_sha256: str | None
-    reason: str | None
-    alias: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What is known when training starts."""
-
-    series: str
-    target: str
-    model: str
-    data_from: datetime
-    data_to: datetime
-    rows: int
-    data_hash: str
-    code_version: str
-    parameters: dict[str, Any]
 
 
 class Registry:
@@ -95,13 +71,35 @@ class Registry:
 
     def __init__(self, data_dir: Path | str) -> None:
         self.folder = Path(data_dir) / "models"
-        self._artefacts = self.folder / "artefacts"
-        self._artefacts.mkdir(parents=True, exist_ok=True)
+        self._artefacts = Artefacts(self.folder)
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            connection.executescript(SCHEMA)
+            present = {row[1] for row in connection.execute("PRAGMA table_info(model_version)")}
+            for name in LATER_COLUMNS.keys() - present:
+                connection.execute(f"ALTER TABLE model_version ADD COLUMN {name} {LATER_COLUMNS[name]}")
 
-    # -- writing ---------------------------------------------------------------------------------------
+    # -- training --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def training(self, series: str, by: str) -> Iterator[None]:
+        """Train a series alone: one process at a time, and what a killed one left behind is retired first.
+
+        The lock ends with the process that holds it. Raises :class:`RegistryError` where another holds it.
+        """
+        with (self.folder / f"training-{_owner(series)}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RegistryError(f"{series} is being trained by another process; wait for it to end.") from None
+            self._artefacts.sweep(_owner(series))
+            with self._transaction() as connection:
+                left = connection.execute(
+                    "SELECT target, version FROM model_version WHERE series = ? AND status = 'training'", (series,)
+                ).fetchall()
+                for target, version in left:
+                    set_status(connection, series, target, version, "retired", by, "its training was interrupted")
+            yield
 
     def begin(self, training: Training, by: str) -> int:
         """Register a version with the status ``training``; returns its number."""
@@ -110,90 +108,153 @@ class Registry:
                 "SELECT coalesce(max(version), 0) + 1 FROM model_version WHERE series = ? AND target = ?",
                 (training.series, training.target),
             ).fetchone()
-            connection.execute(
-                "INSERT INTO model_version (series, target, version, model, status, trained_at, data_from, data_to, "
-                "rows, data_hash, code_version, parameters) VALUES (?, ?, ?, ?, 'training', ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    training.series,
-                    training.target,
-                    number,
-                    training.model,
-                    utc_now().isoformat(),
-                    training.data_from.isoformat(),
-                    training.data_to.isoformat(),
-                    training.rows,
-                    training.data_hash,
-                    training.code_version,
-                    msgspec.json.encode(training.parameters).decode(),
-                ),
-            )
-            _event(connection, training.series, training.target, number, "training", by, "training started")
+            row = {
+                "series": training.series,
+                "target": training.target,
+                "version": number,
+                "model": training.model,
+                "status": "training",
+                "trained_at": utc_now().isoformat(),
+                "data_from": training.data_from.isoformat(),
+                "data_to": training.data_to.isoformat(),
+                "rows": training.rows,
+                "data_hash": training.data_hash,
+                "code_version": training.code_version,
+                "parameters": as_json(training.parameters),
+                "frame_hash": training.frame_hash,
+                "source_version": training.source_version,
+                "library_versions": as_json(training.library_versions),
+            }
+            marks = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO model_version ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+            add_event(connection, training.series, training.target, number, "training", by, "training started")
         return int(number)
 
     def complete(
         self, series: str, target: str, version: int, save: Callable[[Path], None], reference: list[float], by: str
     ) -> str:
-        """Store the artefact that ``save`` writes into a folder and make the version the challenger.
+        """Store the artefact that ``save`` writes into a folder; returns its SHA-256. Nothing serves it yet.
 
-        The former challenger, if it never served, is retired. Returns the artefact's SHA-256.
+        An earlier version of the same model that never served is retired.
         """
-        digest = self._store(save)
+        digest = self._artefacts.store(save, _owner(series))
         with self._transaction() as connection:
-            former = _aliased(connection, series, target, CHALLENGER)
-            if former is not None:
-                _set_status(connection, series, target, former, "retired", by, f"replaced by version {version}")
             connection.execute(
-                "UPDATE model_version SET artefact_sha256 = ?, reference = ? "
-                "WHERE series = ? AND target = ? AND version = ?",
-                (digest, msgspec.json.encode(reference).decode(), series, target, version),
+                f"UPDATE model_version SET artefact_sha256 = ?, reference = ? WHERE {OF_VERSION}",
+                (digest, as_json(reference), series, target, version),
             )
-            _set_status(connection, series, target, version, "registered", by, "trained, not judged yet")
-            _set_alias(connection, series, target, CHALLENGER, version, by)
+            set_status(connection, series, target, version, "registered", by, "trained, not judged yet")
+            replaced = connection.execute(
+                "SELECT version FROM model_version WHERE series = ? AND target = ? AND version < ? "
+                "AND status IN ('registered', 'validated') AND model = "
+                f"(SELECT model FROM model_version WHERE {OF_VERSION})",
+                (series, target, version, series, target, version),
+            ).fetchall()
+            for (former,) in replaced:
+                if aliased(connection, series, target, CHALLENGER) == former:
+                    drop_alias(connection, series, target, CHALLENGER, by, f"replaced by version {version}")
+                set_status(connection, series, target, former, "retired", by, f"replaced by version {version}")
         return digest
 
+    def record_timings(self, series: str, target: str, version: int, timings: Timings) -> None:
+        """Keep what training and asking the version took on this machine."""
+        with self._transaction() as connection:
+            connection.execute(
+                f"UPDATE model_version SET fit_s = ?, load_s = ?, predict_s = ?, device = ? WHERE {OF_VERSION}",
+                (*astuple(timings), series, target, version),
+            )
+
     def record_judgement(
-        self, series: str, target: str, version: int, metrics: dict[str, Any], *, won: bool, reason: str, by: str
+        self,
+        series: str,
+        target: str,
+        version: int,
+        metrics: dict[str, Any],
+        *,
+        won: bool,
+        reason: str,
+        by: str,
+        steps: tuple[StepSkill, ...] = (),
     ) -> None:
         """Keep the held-out figures; ``validated`` when the version won, else it stays ``registered``."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE model_version SET metrics = ? WHERE series = ? AND target = ? AND version = ?",
-                (msgspec.json.encode(metrics).decode(), series, target, version),
+                f"UPDATE model_version SET metrics = ? WHERE {OF_VERSION}", (as_json(metrics), series, target, version)
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO model_skill VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(series, target, version, *astuple(step)) for step in steps],
             )
             status = "validated" if won else "registered"
-            _set_status(connection, series, target, version, status, by, reason)
+            set_status(connection, series, target, version, status, by, reason)
 
     def fail(self, series: str, target: str, version: int, reason: str, by: str) -> None:
         """Retire a version whose training did not succeed."""
         with self._transaction() as connection:
-            _set_status(connection, series, target, version, "retired", by, reason)
+            set_status(connection, series, target, version, "retired", by, reason)
+
+    def prune(self, series: str) -> int:
+        """Remove the stored models of retired versions that never served; returns how many folders went."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT target, version, artefact_sha256 FROM model_version v "
+                "WHERE series = ? AND status = 'retired' AND artefact_sha256 IS NOT NULL AND NOT EXISTS "
+                "(SELECT 1 FROM model_event e WHERE e.series = v.series AND e.target = v.target "
+                "AND e.version = v.version AND e.event = 'deployed')",
+                (series,),
+            ).fetchall()
+            for target, version, _ in found:
+                connection.execute(
+                    f"UPDATE model_version SET artefact_sha256 = NULL WHERE {OF_VERSION}", (series, target, version)
+                )
+            unused = {
+                digest
+                for _, _, digest in found
+                if not connection.execute(
+                    "SELECT 1 FROM model_version WHERE artefact_sha256 = ? LIMIT 1", (digest,)
+                ).fetchone()
+            }
+        for digest in unused:
+            self._artefacts.remove(digest)
+        return len(unused)
+
+    # -- serving ---------------------------------------------------------------------------------------
+
+    def challenge(self, series: str, target: str, version: int, by: str, reason: str) -> None:
+        """Let a version stand against the champion, in place of the challenger before it."""
+        with self._transaction() as connection:
+            former = aliased(connection, series, target, CHALLENGER)
+            if former is not None and former != version:
+                drop_alias(connection, series, target, CHALLENGER, by, f"replaced by version {version}")
+            if former != version:
+                set_alias(connection, series, target, CHALLENGER, version, by, reason)
 
     def promote(self, series: str, target: str, version: int, by: str, reason: str) -> None:
         """Make a version the champion; the former champion is retired. It must have a stored artefact."""
         with self._transaction() as connection:
             row = connection.execute(
-                "SELECT artefact_sha256 FROM model_version WHERE series = ? AND target = ? AND version = ?",
-                (series, target, version),
+                f"SELECT artefact_sha256 FROM model_version WHERE {OF_VERSION}", (series, target, version)
             ).fetchone()
             if row is None or row[0] is None:
                 raise RegistryError(f"{series} {target} version {version} has no stored model, so it cannot serve.")
-            former = _aliased(connection, series, target, CHAMPION)
+            former = aliased(connection, series, target, CHAMPION)
             if former == version:
                 return
             if former is not None:
-                _set_status(connection, series, target, former, "retired", by, f"replaced by version {version}")
-            if _aliased(connection, series, target, CHALLENGER) == version:
-                _drop_alias(connection, series, target, CHALLENGER)
-            _set_alias(connection, series, target, CHAMPION, version, by)
-            _set_status(connection, series, target, version, "deployed", by, reason)
+                drop_alias(connection, series, target, CHAMPION, by, f"replaced by version {version}")
+                set_status(connection, series, target, former, "retired", by, f"replaced by version {version}")
+            if aliased(connection, series, target, CHALLENGER) == version:
+                drop_alias(connection, series, target, CHALLENGER, by, "it becomes the champion")
+            set_alias(connection, series, target, CHAMPION, version, by, reason)
+            set_status(connection, series, target, version, "deployed", by, reason)
 
     def demote(self, series: str, target: str, by: str, reason: str) -> None:
         """Let naive serve: the champion is retired and no version takes its place."""
         with self._transaction() as connection:
-            former = _aliased(connection, series, target, CHAMPION)
+            former = aliased(connection, series, target, CHAMPION)
             if former is not None:
-                _drop_alias(connection, series, target, CHAMPION)
-                _set_status(connection, series, target, former, "retired", by, reason)
+                drop_alias(connection, series, target, CHAMPION, by, reason)
+                set_status(connection, series, target, former, "retired", by, reason)
 
     def rollback(self, series: str, target: str, by: str, reason: str) -> int:
         """Bring back the version that served before the present champion; returns its number.
@@ -201,7 +262,7 @@ class Registry:
         Raises :class:`RegistryError` when none has served before.
         """
         with self._transaction() as connection:
-            present = _aliased(connection, series, target, CHAMPION)
+            present = aliased(connection, series, target, CHAMPION)
             served = connection.execute(
                 "SELECT version FROM model_event WHERE series = ? AND target = ? AND event = 'deployed' ORDER BY id",
                 (series, target),
@@ -223,21 +284,52 @@ class Registry:
     def challenger(self, series: str, target: str) -> Version | None:
         return self._by_alias(series, target, CHALLENGER)
 
+    def version(self, series: str, target: str, version: int) -> Version:
+        """One version. Raises :class:`RegistryError` where there is none of that number."""
+        with self._connection() as connection:
+            found = select_versions(
+                connection, "WHERE v.series = ? AND v.target = ? AND v.version = ?", (series, target, version)
+            )
+        if not found:
+            raise RegistryError(f"{series} {target} has no version {version}.")
+        return found[0]
+
     def versions(self, series: str | None = None) -> list[Version]:
         """All versions, or those of one series, oldest first."""
         with self._connection() as connection:
-            return _select(connection, "WHERE v.series = ?" if series else "", (series,) if series else ())
+            return select_versions(connection, "WHERE v.series = ?" if series else "", (series,) if series else ())
 
     def events(self, series: str, target: str | None = None) -> list[dict[str, Any]]:
-        """What happened to the versions of a series, oldest first."""
+        """What happened to the versions and aliases of a series, oldest first."""
         with self._connection() as connection:
-            cursor = connection.execute(
-                "SELECT at, target, version, event, by, reason FROM model_event "
-                "WHERE series = ? AND target = coalesce(?, target) ORDER BY id",
+            return rows_of(
+                connection,
+                "SELECT e.*, v.model FROM model_event e JOIN model_version v USING (series, target, version) "
+                "WHERE e.series = ? AND e.target = coalesce(?, e.target) ORDER BY e.id",
                 (series, target),
             )
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def skills(self) -> list[dict[str, Any]]:
+        """Held-out skill of the newest judged version of each series, target and model, a row per step.
+
+        ``stored`` says whether its model can be loaded; ``judged_from`` and ``judged_to`` are naive UTC.
+        """
+        with self._connection() as connection:
+            rows = rows_of(connection, SKILLS_SQL, ())
+        for row in rows:
+            row |= {name: datetime.fromisoformat(row[name]) for name in ("judged_from", "judged_to")}
+        return rows
+
+    def measured(self) -> list[Measured]:
+        """What every training that was timed took, oldest first."""
+        with self._connection() as connection:
+            rows = rows_of(
+                connection,
+                "SELECT model, target, rows, fit_s, load_s, predict_s, device FROM model_version "
+                "WHERE fit_s IS NOT NULL ORDER BY trained_at",
+                (),
+            )
+        return [Measured(**row) for row in rows]
 
     def last_training(self, series: str) -> datetime | None:
         """When training of any target of the series last started."""
@@ -247,12 +339,18 @@ class Registry:
             ).fetchone()
         return datetime.fromisoformat(at) if at else None
 
+    def last_event(self) -> datetime | None:
+        """When anything last happened."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT at FROM model_event ORDER BY id DESC LIMIT 1").fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
     def artefact(self, version: Version) -> Path:
         """Folder of the stored model, its hash verified. Raises :class:`TamperedArtefactError`."""
         if version.artefact_sha256 is None:
             raise RegistryError(f"{version.series} {version.target} version {version.version} has no stored model.")
-        folder = self._artefacts / version.artefact_sha256
-        if not folder.is_dir() or hash_folder(folder) != version.artefact_sha256:
+        folder = self._artefacts.verified(version.artefact_sha256)
+        if folder is None:
             raise TamperedArtefactError(
                 f"the stored model of {version.series} {version.target} version {version.version} is missing or was "
                 "changed after it was registered. Roll back or train again."
@@ -261,32 +359,19 @@ class Registry:
 
     def to_arrow(self, series: str | None = None) -> pa.Table:
         """Versions as rows of ``models.versions``."""
-        rows = []
-        for version in self.versions(series):
-            identity = Series.parse(version.series)
-            row = {name: getattr(version, name) for name in VERSIONS.names if hasattr(version, name)}
-            row |= {"symbol": identity.symbol, "exchange": identity.exchange, "market_type": identity.market_type}
-            row |= {name: msgspec.json.encode(row[name]).decode() for name in ("parameters", "metrics") if row[name]}
-            rows.append(row)
-        return pa.Table.from_pylist(rows, VERSIONS.arrow_schema)
+        return version_rows(self.versions(series))
+
+    def events_to_arrow(self, series: str) -> pa.Table:
+        """Events as rows of ``models.events``."""
+        return event_rows(self.events(series))
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _store(self, save: Callable[[Path], None]) -> str:
-        staged = Path(tempfile.mkdtemp(prefix="staged-", dir=self.folder))
-        try:
-            save(staged)
-            digest = hash_folder(staged)
-            final = self._artefacts / digest
-            if not final.exists():
-                staged.rename(final)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-        return digest
-
     def _by_alias(self, series: str, target: str, alias: str) -> Version | None:
         with self._connection() as connection:
-            found = _select(connection, "WHERE v.series = ? AND v.target = ? AND a.alias = ?", (series, target, alias))
+            found = select_versions(
+                connection, "WHERE v.series = ? AND v.target = ? AND a.alias = ?", (series, target, alias)
+            )
         return found[0] if found else None
 
     @contextmanager
@@ -306,67 +391,6 @@ class Registry:
             connection.execute("COMMIT")
 
 
-def hash_folder(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below ``folder``."""
-    hasher = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        hasher.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
-    return hasher.hexdigest()
-
-
-def _select(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[Version]:
-    cursor = connection.execute(
-        f"SELECT v.*, a.alias FROM model_version v LEFT JOIN model_alias a USING (series, target, version) {where} "
-        "ORDER BY v.series, v.target, v.version",
-        values,
-    )
-    names = [column[0] for column in cursor.description]
-    return [_version(dict(zip(names, row, strict=True))) for row in cursor]
-
-
-def _version(row: dict[str, Any]) -> Version:
-    for name in ("trained_at", "data_from", "data_to"):
-        row[name] = datetime.fromisoformat(row[name])
-    for name in ("parameters", "metrics", "reference"):
-        row[name] = msgspec.json.decode(row[name]) if row[name] else None
-    return Version(**row)
-
-
-def _aliased(connection: sqlite3.Connection, series: str, target: str, alias: str) -> int | None:
-    row = connection.execute(
-        "SELECT version FROM model_alias WHERE series = ? AND target = ? AND alias = ?", (series, target, alias)
-    ).fetchone()
-    return int(row[0]) if row else None
-
-
-def _set_alias(connection: sqlite3.Connection, series: str, target: str, alias: str, version: int, by: str) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO model_alias (series, target, alias, version, set_at, set_by) VALUES (?, ?, ?, ?, ?, ?)",
-        (series, target, alias, version, utc_now().isoformat(), by),
-    )
-
-
-def _drop_alias(connection: sqlite3.Connection, series: str, target: str, alias: str) -> None:
-    connection.execute("DELETE FROM model_alias WHERE series = ? AND target = ? AND alias = ?", (series, target, alias))
-
-
-def _set_status(
-    connection: sqlite3.Connection, series: str, target: str, version: int, status: str, by: str, reason: str
-) -> None:
-    changed = connection.execute(
-        "UPDATE model_version SET status = ?, reason = ? WHERE series = ? AND target = ? AND version = ?",
-        (status, reason, series, target, version),
-    )
-    if changed.rowcount != 1:
-        raise RegistryError(f"{series} {target} has no version {version}.")
-    _event(connection, series, target, version, status, by, reason)
-
-
-def _event(
-    connection: sqlite3.Connection, series: str, target: str, version: int, event: str, by: str, reason: str
-) -> None:
-    connection.execute(
-        "INSERT INTO model_event (at, series, target, version, event, by, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (utc_now().isoformat(), series, target, version, event, by, reason),
-    )
+def _owner(series: str) -> str:
+    """Name of a series that a file may have."""
+    return hashlib.sha256(series.encode()).hexdigest()[:16]

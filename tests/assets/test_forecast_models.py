@@ -16,7 +16,7 @@ from orderflow_assets.forecasting.predict import forecast, serving
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.skill import Rule
 from orderflow_assets.forecasting.targets import TARGETS
-from orderflow_assets.forecasting.train import Plan, settle, train, train_series
+from orderflow_assets.forecasting.train import Plan, settle, train_series, train_target
 from tests.assets.forecast_bars import BTC, frame_of, momentum, random_walk, recorded
 
 PAIRS = [(name, spec) for name in TARGETS for spec in candidates(name)]
@@ -24,7 +24,7 @@ REAL = ("freqtrade_ETH_BTC_5m", "freqtrade_LTC_BTC_5m", "freqtrade_XLM_BTC_5m")
 
 
 def trained(registry: Registry, frame, target: str = "price"):
-    return train(registry, frame, TARGETS[target], candidates(target)[0], Plan(), "test")
+    return train_target(registry, frame, TARGETS[target], candidates(target)[:1], Plan(), "test")[0]
 
 
 def test_naive_is_the_last_value_and_needs_no_training(tmp_path: Path) -> None:

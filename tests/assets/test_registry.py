@@ -37,6 +37,8 @@ def test_a_version_goes_from_training_to_deployed(tmp_path: Path) -> None:
     assert registry.versions()[0].status == "training"
     assert registry.challenger(KEY, "price") is None
     registry.complete(KEY, "price", number, lambda folder: _write(folder, b"one"), [0.5], "test")
+    assert registry.challenger(KEY, "price") is None
+    registry.challenge(KEY, "price", number, "test", "the best")
     challenger = registry.challenger(KEY, "price")
     assert challenger is not None
     assert (challenger.status, challenger.alias, challenger.reference) == ("registered", "challenger", [0.5])
@@ -47,7 +49,15 @@ def test_a_version_goes_from_training_to_deployed(tmp_path: Path) -> None:
     assert (champion.version, champion.status, champion.metrics) == (number, "deployed", {"ratio": 0.9})
     assert registry.challenger(KEY, "price") is None
     events = [event["event"] for event in registry.events(KEY)]
-    assert events == ["training", "registered", "validated", "deployed"]
+    assert events == [
+        "training",
+        "registered",
+        "challenger_set",
+        "validated",
+        "challenger_dropped",
+        "champion_set",
+        "deployed",
+    ]
 
 
 def test_promotion_retires_the_former_and_rollback_brings_it_back(tmp_path: Path) -> None:
@@ -77,7 +87,11 @@ def test_after_a_demotion_naive_serves_until_a_rollback(tmp_path: Path) -> None:
 
 def test_a_new_challenger_retires_the_one_that_never_served(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    first, second = stored(registry, b"one"), stored(registry, b"two")
+    first = stored(registry, b"one")
+    registry.challenge(KEY, "price", first, "test", "the best")
+    second = stored(registry, b"two")
+    assert registry.challenger(KEY, "price") is None
+    registry.challenge(KEY, "price", second, "test", "the best")
     challenger = registry.challenger(KEY, "price")
     assert challenger is not None
     assert challenger.version == second
