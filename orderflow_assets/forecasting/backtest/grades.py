@@ -12,6 +12,9 @@ MIN_ORIGINS = 500
 MIN_FOLDS = 30
 """Outcomes that do not overlap below which nothing is graded, and origins likewise."""
 
+COVERAGE_ERROR = 0.03
+"""Distance of an interval's coverage from its level up to which the interval holds, a fraction."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -24,6 +27,8 @@ class _Asked:
 
 
 _BETTER = (_Asked("S", 0.90, 0.01, 0.01), _Asked("A", 0.97, 0.05, 0.02))
+_BROKEN = 0.10
+"""Coverage error above which nothing else counts."""
 _WORSE = 0.05
 """Probability of so large a loss, if both were equal, below which a forecast is worse than naive."""
 
@@ -44,7 +49,7 @@ def grade(
         return "C", "naive is C by definition"
     if rmae != rmae:
         return "ungraded", "naive makes no error here, so nothing can be compared with it"
-    text = f"errors {rmae:.3f} of naive's, p {p_better:.3f}, coverage off by {100 * coverage_error:.1f} points"
+    text = f"errors {rmae:.3f} of naive's, p {p_better:.2g}, coverage off by {100 * coverage_error:.1f} points"
     return _letter(rmae, p_better, coverage_error), text
 
 
@@ -53,8 +58,8 @@ def _letter(rmae: float, p_better: float, coverage_error: float) -> str:
         if rmae <= asked.rmae and p_better < asked.p_better and coverage_error <= asked.coverage_error:
             return asked.grade
     worse = 1 - p_better < _WORSE
-    if coverage_error > 0.10 or rmae > 1.10:
+    if coverage_error > _BROKEN or rmae > 1.10:
         return "F"
-    if rmae < 1.00 and not worse and coverage_error <= 0.03:
+    if rmae < 1.00 and not worse and coverage_error <= COVERAGE_ERROR:
         return "B"
     return "C" if rmae <= 1.02 and not worse else "D"

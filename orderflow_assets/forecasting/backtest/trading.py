@@ -127,7 +127,7 @@ def figures(curve: Curve) -> dict[str, float]:
         "spread_bps": float(curve.spread.sum()),
         "funding_bps": float(curve.funding.sum()),
         "net_bps": float(net.sum()),
-        "max_drawdown_bps": drawdown(curve.equity),
+        "max_drawdown_bps": float(drawdowns(curve.equity).max(initial=0.0)),
     }
     if len(won):
         lost = -float(won[won < 0].sum())
@@ -153,7 +153,6 @@ def trades(curve: Curve) -> np.ndarray:
     return (brought - opened - closed)[1:]
 
 
-def drawdown(equity: np.ndarray) -> float:
-    """Largest fall from the highest level so far, the start included."""
-    peak = np.maximum.accumulate(np.concatenate(([0.0], equity)))[1:]
-    return float(np.max(peak - equity, initial=0.0))
+def drawdowns(equity: np.ndarray) -> np.ndarray:
+    """How far each value lies below the highest so far, the start included."""
+    return np.maximum.accumulate(np.concatenate(([0.0], equity)))[1:] - equity
