@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, GetPydanticSchema
 from pydantic_core import core_schema
 
 from mcp_server.errors import ToolError
+from mcp_server.venues.venue import VENUES, Kind
 from orderflow_streaming.markets import MARKETS, SYMBOLS
 from orderflow_streaming.store.window import naive_utc
 
@@ -64,3 +65,10 @@ def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime 
     if first and last and first >= last:
         raise ToolError("argument", "start is not before end.", "Swap them, or leave one out.")
     return first, last
+
+
+Exchange = Annotated[str, one_of(VENUES)]
+Section = Kind
+Instrument = Annotated[
+    str, Field(min_length=1, max_length=40, description="the venue's own name, or a pair or coin in any spelling")
+]

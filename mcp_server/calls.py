@@ -12,6 +12,7 @@ from mcp_server.arguments import MOST_ROWS
 from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
 from mcp_server.registry import Selection, Tool, checked, find
 from mcp_server.results import payload
+from mcp_server.venues.client import Venues
 from orderflow_assets.calculators.discovery import Found, built_in
 
 log = logging.getLogger(__name__)
@@ -19,12 +20,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where the data are, how much of them one answer may hold, and which calculators there are."""
+    """Where the data are, how much of them one answer may hold, which calculators there are, and where a simulator
+    answers for the venues.
+    """
 
     data_dir: Path = Path("data")
     max_rows: int = MOST_ROWS
     dagster_url: str = DEFAULT_DAGSTER_URL
     calculators: Found = field(default_factory=built_in)
+    simulator_url: str | None = None
 
 
 class Calls:
@@ -34,6 +38,7 @@ class Calls:
         self.selection = selection
         self._options = options
         self._reader = Reader(options.data_dir)
+        self._venues = Venues(options.simulator_url)
 
     def listed(self, name: str) -> Tool:
         """The listed tool called ``name``; raises :class:`~mcp_server.errors.ToolError`."""
@@ -55,6 +60,7 @@ class Calls:
             deadline,
             options.dagster_url,
             options.calculators,
+            self._venues,
         )
 
     def log_failure(self, tool: Tool) -> None:

@@ -92,7 +92,8 @@ def serve(
     from mcp_server.context import DEFAULT_DAGSTER_URL
 
     dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
-    server = adapter.build(Calls(selection, Options(data_dir, max_rows, dagster_url, found)), version("orderflow"))
+    options = Options(data_dir, max_rows, dagster_url, found, os.environ.get("ORDERFLOW_SIMULATOR_URL"))
+    server = adapter.build(Calls(selection, options), version("orderflow"))
     if output is not None:
         if sys.stdin.isatty():
             click.echo("orderflow-mcp speaks MCP on stdin and stdout; a client such as Claude starts it.", err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mcp_server.errors import ToolError, from_store
+from mcp_server.venues.client import Venues
 from orderflow_assets.calculators.discovery import Found, built_in
 from orderflow_streaming.store import Store, StoreAuthError, StoreError, StoreUnavailableError, connect
 from orderflow_streaming.store.engine import Parameters
@@ -82,6 +83,7 @@ class Context:
     deadline: float
     dagster_url: str = DEFAULT_DAGSTER_URL
     calculators: Found = field(default_factory=built_in)
+    venues: Venues = field(default_factory=Venues)
 
     @property
     def left_s(self) -> float:

@@ -1,0 +1,116 @@
+"""The venues that can be asked, each with its markets. Adding one is one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["futures", "spot", "delivery", "options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a venue that has instruments of its own.
+
+    ``client`` is the class of the client library, ``options`` what it is told, ``types`` the kinds of instrument it
+    loads. ``simulated`` is the market of the simulator that answers instead in a demo, None where it has none.
+    ``quotes`` are the currencies a bare coin is quoted in, the usual one first.
+    """
+
+    client: str
+    types: tuple[str, ...]
+    quotes: tuple[str, ...] = ("USDT", "USDC", "USD")
+    simulated: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    name: str
+    sections: Mapping[Kind, Section]
+
+
+def _types(*names: str) -> dict[str, Any]:
+    return {"fetchMarkets": {"types": list(names)}}
+
+
+VENUES: Mapping[str, Venue] = {
+    venue.name: venue
+    for venue in (
+        Venue(
+            "binance",
+            {
+                "futures": Section("binanceusdm", ("swap",), simulated="binance_futures"),
+                "spot": Section(
+                    "binance",
+                    ("spot",),
+                    simulated="binance_spot",
+                    options=_types("spot") | {"defaultType": "spot"},
+                ),
+            },
+        ),
+        Venue(
+            "bybit",
+            {
+                "futures": Section("bybit", ("swap",), simulated="bybit_futures", options=_types("linear")),
+                "spot": Section(
+                    "bybit", ("spot",), simulated="bybit_spot", options=_types("spot") | {"defaultType": "spot"}
+                ),
+                "options": Section("bybit", ("option",), options=_types("option") | {"defaultType": "option"}),
+            },
+        ),
+        Venue(
+            "okx",
+            {
+                "futures": Section("okx", ("swap",), simulated="okx_futures", options=_types("swap")),
+                "spot": Section("okx", ("spot",), options=_types("spot")),
+                "delivery": Section("okx", ("future",), options=_types("future")),
+                "options": Section("okx", ("option",), options=_types("option")),
+            },
+        ),
+        Venue(
+            "gateio",
+            {
+                "futures": Section("gate", ("swap",), simulated="gateio_futures", options=_types("swap")),
+                "spot": Section("gate", ("spot",), options=_types("spot")),
+                "delivery": Section("gate", ("future",), options=_types("future")),
+                "options": Section("gate", ("option",), options=_types("option")),
+            },
+        ),
+        Venue(
+            "kraken",
+            {
+                "futures": Section("krakenfutures", ("swap", "future"), quotes=("USD",)),
+                "spot": Section("kraken", ("spot",), quotes=("USD", "USDT", "USDC", "EUR")),
+            },
+        ),
+        Venue(
+            "hyperliquid",
+            {
+                "futures": Section(
+                    "hyperliquid",
+                    ("swap",),
+                    quotes=("USDC",),
+                    simulated="hyperliquid_futures",
+                    options=_types("swap"),
+                ),
+                "spot": Section("hyperliquid", ("spot",), quotes=("USDC",), options=_types("spot")),
+            },
+        ),
+        Venue(
+            "deribit",
+            {
+                "futures": Section("deribit", ("swap", "future"), quotes=("USD", "USDC", "USDT")),
+                "options": Section("deribit", ("option",), quotes=("USD", "USDC")),
+            },
+        ),
+        Venue(
+            "kucoin",
+            {
+                "futures": Section("kucoinfutures", ("swap",), simulated="kucoin_futures"),
+                "spot": Section("kucoin", ("spot",), simulated="kucoin_spot"),
+            },
+        ),
+    )
+}
