@@ -181,7 +181,6 @@ def _nothing(reason: str) -> Iterator[MaterializeResult]:
 backtest_job = define_asset_job(
     "backtest",
     selection=AssetSelection.assets(*(asset_key(of.qualified) for of in _TABLES)),
-    partitions_def=series,
     tags={"orderflow/heavy": "training", "dagster/max_runtime": "1800"},
     description="Walks models of a series forward over its past, and grades them.",
 )
