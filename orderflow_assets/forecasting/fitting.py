@@ -57,9 +57,10 @@ def fit(spec: ModelSpec, target: Target, frame: Frame, parameters: Mapping[str, 
     """
     if target.name not in spec.targets:
         raise ModelError(f"{spec.name} forecasts {' and '.join(spec.targets)}, not {target.name}")
-    if reason := missing(spec):
+    tuned = spec.tuned(parameters or {})
+    if reason := missing(tuned):
         raise ModelError(reason)
-    fitted: Fitted = _adapter(spec).fit(spec.tuned(parameters or {}), target, frame)
+    fitted: Fitted = _adapter(spec).fit(tuned, target, frame)
     return fitted
 
 

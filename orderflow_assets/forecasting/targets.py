@@ -8,11 +8,15 @@ size of a usual deviation, known at the bar; errors divided by it can be compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from orderflow_assets.forecasting.frame import HORIZON, SIGMA_FLOOR, Frame, rolling_sum
+
+Feed = Literal["learned", "logs", "levels"]
+"""What a model is fed: the series that the target learns from, the log of its naive forecast, or that forecast."""
 
 Learn = Callable[[Frame], np.ndarray]
 Deviate = Callable[[Frame, slice, np.ndarray], np.ndarray]
@@ -35,6 +39,30 @@ class Target:
     anchor: Learn
     scale: Callable[[Frame, np.ndarray], np.ndarray]
     deviate: Deviate
+
+    def __post_init__(self) -> None:
+        if not self.steps or min(self.steps) < 1:
+            raise ValueError(f"steps of {self.name} count bars ahead, from 1 up; got {self.steps}")
+
+    def fed(self, feed: Feed) -> Target:
+        """The same target, learnt from another series: one value per bar, and ``max(steps)`` of them put out."""
+        if feed == "learned":
+            return self
+        asked = np.array(self.steps) - 1
+
+        def as_logs(outputs: np.ndarray) -> np.ndarray:
+            if feed == "logs":
+                return outputs
+            return np.log(outputs, out=np.full(outputs.shape, np.nan), where=outputs > 0)
+
+        def deviate(frame: Frame, origins: slice, outputs: np.ndarray) -> np.ndarray:
+            return as_logs(outputs[:, asked]) - self.anchor(frame)[origins, None]
+
+        def levels(frame: Frame) -> np.ndarray:
+            return np.exp(self.anchor(frame))
+
+        learn = self.anchor if feed == "logs" else levels
+        return replace(self, width=max(self.steps), lead=0, learn=learn, deviate=deviate)
 
     @property
     def stride(self) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from orderflow_assets.forecasting.adapters.card import Card, card_of
+from orderflow_assets.forecasting.adapters.construct import construct, import_class
 from orderflow_assets.forecasting.adapters.series import (
     columns_of,
     covariates_of,
-    import_class,
     stretches,
     time_series,
     training_stretches,
@@ -44,7 +44,7 @@ class Regression:
             if last - first > self.spec.lags:
                 produced = self._outputs(frame.times[first:last], learn[first:last], covariates[first:last])
                 outputs[last - start - len(produced) : last - start] = produced
-        return self.spec.weight * self.target.deviate(frame, origins, outputs[::step])
+        return self.spec.share(self.target.name) * self.target.deviate(frame, origins, outputs[::step])
 
     def _outputs(self, times: np.ndarray, learn: np.ndarray, covariates: np.ndarray) -> np.ndarray:
         """One row per bar but the first ``lags`` of the stretch."""
@@ -73,11 +73,20 @@ def fit(spec: ModelSpec, target: Target, frame: Frame) -> Regression:
     columns = columns_of(spec, frame)
     learn, covariates = target.learn(frame), covariates_of(frame, columns)
     parts = training_stretches(learn, covariates, spec, target.lead + target.width)
-    model = _construct(spec, target, columns)
-    model.fit(
-        [time_series(frame.times[part], learn[part]) for part in parts],
-        past_covariates=[time_series(frame.times[part], covariates[part]) for part in parts] if columns else None,
+    model = construct(
+        spec,
+        lags=spec.lags,
+        lags_past_covariates=[-1] if columns else None,
+        output_chunk_length=target.width,
+        output_chunk_shift=target.lead,
     )
+    try:
+        model.fit(
+            [time_series(frame.times[part], learn[part]) for part in parts],
+            past_covariates=[time_series(frame.times[part], covariates[part]) for part in parts] if columns else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{spec.name} cannot be trained with these parameters: {error}") from error
     return Regression(spec, target, columns, model)
 
 
@@ -90,16 +99,3 @@ def load(folder: Path, card: Card) -> Regression:
     except (OSError, EOFError, pickle.UnpicklingError, UnpicklingError) as error:
         raise ModelError(f"the stored model {folder.name[:12]} cannot be loaded: {error}") from error
     return Regression(card.spec, TARGETS[card.target], card.columns, model)
-
-
-def _construct(spec: ModelSpec, target: Target, columns: tuple[str, ...]) -> Any:
-    parameters = dict(spec.parameters)
-    if spec.estimator:
-        parameters = {"model": import_class(spec.estimator)(**parameters)}
-    return import_class(spec.path)(
-        lags=spec.lags,
-        lags_past_covariates=[-1] if columns else None,
-        output_chunk_length=target.width,
-        output_chunk_shift=target.lead,
-        **parameters,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,6 @@ from orderflow_assets.forecasting.models import ModelError, ModelSpec
 
 _PRESENT = 0.9
 """Share of bars that must hold a covariate for a model to be trained on it."""
-
-
-def import_class(path: str) -> Any:
-    """The class at ``package.module:Name``, imported on use."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
 
 
 def columns_of(spec: ModelSpec, frame: Frame) -> tuple[str, ...]:

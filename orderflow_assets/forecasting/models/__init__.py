@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 
-from orderflow_assets.forecasting.models import ensembles, learning, naive
+from orderflow_assets.forecasting.models import deep, ensembles, foundation, learning, naive, statistical
 from orderflow_assets.forecasting.models.naive import NAIVE
 from orderflow_assets.forecasting.models.spec import ModelError, ModelSpec
+from orderflow_assets.forecasting.models.weights import missing_weights
 
 __all__ = ["NAIVE", "SPECS", "ModelError", "ModelSpec", "candidates", "missing", "resolve"]
 
-SPECS: Mapping[str, ModelSpec] = {spec.name: spec for family in (naive, learning, ensembles) for spec in family.MODELS}
+_FAMILIES = (naive, statistical, learning, deep, foundation, ensembles)
+SPECS: Mapping[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.MODELS}
 _BY_ALIAS = {alias: spec for spec in SPECS.values() for alias in spec.aliases}
 
 
@@ -41,4 +43,4 @@ def missing(spec: ModelSpec) -> str | None:
     absent = [name for name in spec.needs if find_spec(name) is None]
     if absent:
         return f"{spec.name} needs {', '.join(absent)}. Install it with: pip install 'orderflow[{spec.extra}]'"
-    return None
+    return missing_weights(spec) if spec.hub else None

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import msgspec
 
-Family = Literal["naive", "statistical", "learning", "deep", "ensemble", "foundation"]
-Adapter = Literal["naive", "regression", "local", "deep", "foundation", "ensemble"]
+from orderflow_assets.forecasting.targets import Feed
 
-BOTH = ("price", "volatility")
+Family = Literal["naive", "statistical", "learning", "deep", "ensemble", "foundation"]
+Adapter = Literal["naive", "regression", "local", "deep", "zero_shot", "ensemble"]
+
+ALL = ("price", "volatility", "volume")
 
 
 class ModelError(Exception):
@@ -23,14 +25,15 @@ class ModelError(Exception):
 class ModelSpec:
     """A model and how it is used here.
 
-    ``path`` is the class, imported on use only; ``estimator`` is the scikit-learn class that a wrapper model takes.
+    ``path`` is the class, imported on use only; ``estimator`` is the class of another library that does its work, and
+    whose parameters it takes too.
     """
 
     name: str
     doc: str
     family: Family
     adapter: Adapter
-    targets: tuple[str, ...] = BOTH
+    targets: tuple[str, ...] = ALL
     """What it can forecast."""
     trained: tuple[str, ...] = ()
     """Targets of which every scheduled training trains it; for others it is trained when asked for by name."""
@@ -41,10 +44,12 @@ class ModelSpec:
     """Optional dependency group that holds it."""
     needs: tuple[str, ...] = ()
     """Import names of the packages it cannot do without."""
+    hub: str = ""
+    """Where its weights are on the Hugging Face hub, of a pretrained model."""
     unavailable: str | None = None
     """Why it is listed without being offered."""
-    levels: bool = False
-    """Whether it is fed logs of levels, where others are fed what the target learns from (scaled returns)."""
+    feed: Feed = "learned"
+    """The series it is fed."""
     lags: int = 0
     """Bars before the last one that it looks at when it is asked."""
     covariates: tuple[str, ...] = ()
@@ -64,13 +69,17 @@ class ModelSpec:
     min_bars: int = 1
     """Bars without a gap needed to train."""
     weight: float = 1.0
-    """Share of the model in its mean with naive."""
+    """Share of the model in its mean with naive on a price, of which little can be known ahead."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def code_version(self) -> str:
         """Hash of the declaration: a model trained under another one is another model."""
         return hashlib.sha256(msgspec.json.encode(asdict(self), order="sorted")).hexdigest()[:16]
+
+    def share(self, target: str) -> float:
+        """Factor of the model's deviations from naive."""
+        return self.weight if target == "price" else 1.0
 
     def tuned(self, overrides: Mapping[str, Any]) -> ModelSpec:
         """This model with other parameters; ``lags`` among them is its own :attr:`lags`."""
