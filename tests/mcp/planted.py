@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.features.catalog import GROUPS
+from orderflow_assets.forecasting.backtest.tables import BACKTEST_CURVE, BACKTESTS
 from orderflow_assets.forecasting.drift.tables import DRIFT
 from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
 from orderflow_assets.signals.aggregate_layer import AGGREGATE
@@ -59,6 +60,33 @@ def rows_of(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     """Rows with every declared column; what is not given is NULL."""
     names = table.names
     return pa.table({name: [row.get(name) for row in rows] for name in names}, schema=table.arrow_schema)
+
+
+def _backtests(end: datetime) -> list[dict[str, Any]]:
+    """Two runs of two models at step 12, the newer one better; naive beside them."""
+    model = {name: value for name, value in SERIES.items() if name != "version"}
+    run = model | {"step": 12, "data_from": end, "test_from": end, "data_to": end, "train_window": "expanding"}
+    run |= {"retrain_every": 288, "fits": 4, "fit_seconds": 2.0, "code_version": "b" * 16, "data_hash": "a" * 64}
+    run |= {"origins": 600, "folds": 50, "reason": "as planted", "dm_p": 0.5, "coverage_95": 0.95}
+    before = end - timedelta(days=1)
+    return [
+        run | {"run_at": before, "rmae": 1.2, "dm_p": 0.99, "grade": "F"},
+        run | {"run_at": end, "rmae": 0.96, "dm_p": 0.01, "grade": "A"},
+        run | {"run_at": end, "model": "naive", "rmae": 1.0, "grade": "C"},
+        run | {"run_at": end, "symbol": "ETHUSDT", "series": "ETHUSDT|binance_futures", "rmae": 1.04, "grade": "D"},
+    ]
+
+
+def _curve(end: datetime) -> list[dict[str, Any]]:
+    """Ten bars long that win a basis point each, bought and sold for half a one."""
+    model = {name: value for name, value in SERIES.items() if name != "version"}
+    return [
+        model
+        | {"step": 1, "run_at": end, "bar_ts": end - timedelta(minutes=5 * (10 - bar)), "position": float(bar < 10)}
+        | {"gross_bps": float(bar < 10), "cost_bps": 0.5 * (bar in (0, 10)), "funding_bps": 0.0}
+        | {"equity_bps": min(bar + 1, 10) - 0.5 - 0.5 * (bar == 10)}
+        for bar in range(11)
+    ]
 
 
 def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict[str, Any]]]]:
@@ -228,6 +256,8 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
         ),
         (FORECASTS, forecasts),
         (SCORES, scores),
+        (BACKTESTS, _backtests(end)),
+        (BACKTEST_CURVE, _curve(end)),
         (
             VERSIONS,
             [

@@ -25,6 +25,8 @@ from tests.mcp.planted import LEVEL, MINUTES, rows_of
 
 BTC = {"symbol": "BTCUSDT"}
 GOOD: dict[str, dict[str, Any]] = {
+    "backtest_curve": BTC | {"model": "nbeats"},
+    "backtest_results": BTC,
     "bars_get": BTC,
     "book_latest": BTC,
     "candles_get": BTC,
