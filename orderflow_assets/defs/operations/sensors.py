@@ -17,7 +17,7 @@ from orderflow_assets.resources import StoreResource
 
 analytics = AutomationConditionSensorDefinition(
     "analytics",
-    target=AssetSelection.all() - AssetSelection.groups("calculators"),
+    target=AssetSelection.all() - AssetSelection.groups("calculators", "explanations"),
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
     run_tags={"dagster/priority": "5", **IN_ORDER},

@@ -112,8 +112,8 @@ def _rows(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A row per cell of every stream; ``blocks`` are ordered by stream."""
     streams: dict[tuple[Any, ...], dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for block in blocks:
-        cells = streams.setdefault(tuple(block[name] for name in _STREAM), {})
-        cells.setdefault((block["grouping"], block["cell"]), []).append(block)
+        own = streams.setdefault(tuple(block[name] for name in _STREAM), {})
+        own.setdefault((block["grouping"], block["cell"]), []).append(block)
     for stream, found in streams.items():
         for grouping, cells in CELLS.items():
             for cell in (*cells, *((UNKNOWN,) if (grouping, UNKNOWN) in found else ())):

@@ -91,7 +91,7 @@ def permuted(values: np.ndarray, within: slice, block: int, draws: np.random.Gen
 
 
 def _features(fitted: Fitted) -> Iterator[str]:
-    if not fitted.spec.levels:
+    if fitted.spec.feed == "learned":
         yield HISTORY
     yield from fitted.columns
 

@@ -71,7 +71,7 @@ def explain(fitted: Fitted, frame: Frame, origins: Sequence[int]) -> Explanation
     given = rows(fitted, frame, inputs, places)
     known = rows(fitted, frame, inputs, np.arange(places.max() + 1))
     parts = [_shap(estimator, given, known) for estimator in _estimators(model)]
-    weight = fitted.spec.weight
+    weight = fitted.spec.share(fitted.target.name)
     values = weight * np.concatenate([values for values, _ in parts], axis=1)
     base = weight * np.concatenate([base for _, base in parts])
     if weight != 1:

@@ -1,9 +1,12 @@
-"""The tables of explanations: what moved a forecast, what a model cannot do without, where forecasts erred."""
+"""The tables of explanations: what moved a forecast, what a model cannot do without, where forecasts erred, and what
+a series is like.
+"""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
+from orderflow_assets.forecasting.explain.measures import MEASURES
 from orderflow_streaming.schema import IDENTITY
 from orderflow_streaming.tables import Column, Table
 
@@ -32,7 +35,12 @@ EXPLANATIONS = Table(
         Column("last_issued_at", "TIMESTAMP", "closing edge of the last one; shap explains this one alone", "UTC"),
         Column("origins", "INTEGER", "forecasts it rests on", "count", False),
         Column("step", "INTEGER", "output explained, bars of five minutes ahead; 0: all together", "bars", False),
-        Column("feature", "VARCHAR", "input as the model names it; history is the target's own past", nullable=False),
+        Column(
+            "feature",
+            "VARCHAR",
+            "input; history: the target's own past; naive: its share; bar, ahead, all: of no single input",
+            nullable=False,
+        ),
         Column("lag", "INTEGER", "bars between the input and issued_at; NULL: the input at all its lags", "bars"),
         Column("input", "DOUBLE", "value of the input; of shap alone"),
         Column("value", "DOUBLE", "contribution to the output, its mean size, rmae lost or share; NULL: see reason"),
@@ -78,4 +86,20 @@ ERRORS = Table(
     "Where forecasts erred: skill and coverage by hour, volatility and regime as known when they were issued.",
 )
 
-TABLES: tuple[Table, ...] = (EXPLANATIONS, ERRORS)
+PROFILES = Table(
+    "models",
+    "profiles",
+    (
+        *_SERIES[:-1],
+        Column("profiled_at", "TIMESTAMP", "clock time", "UTC", False),
+        Column("data_from", "TIMESTAMP", "closing edge of the first bar", "UTC"),
+        Column("data_to", "TIMESTAMP", "closing edge of the last bar", "UTC"),
+        *(Column(name, "DOUBLE", text) for name, text in MEASURES.items()),
+        Column("reason", "VARCHAR", "why there is no profile"),
+    ),
+    ("series", "target"),
+    "profiled_at",
+    "What each series is like, in measured numbers; the newest profile of every series and target.",
+)
+
+TABLES: tuple[Table, ...] = (EXPLANATIONS, ERRORS, PROFILES)
