@@ -94,6 +94,8 @@ CHECKS: dict[str, tuple[bool, str]] = {
 }
 """Name of each check, whether it blocks, and what it says."""
 
+BLOCKING = frozenset(name for name, (blocks, _) in CHECKS.items() if blocks)
+
 
 def checks(table: Table) -> tuple[str, ...]:
     """The checks that say something about ``table``."""
@@ -118,44 +120,14 @@ def _has_mids(table: Table) -> bool:
 
 def stored_differences(store: Store, table: Table) -> list[str]:
     """What the stored table has otherwise than declared, column by column; empty when nothing."""
-    rows = store.query(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?",
-        [table.schema, table.name],
-    ).to_pylist()
-    stored = {row["column_name"]: row["data_type"] for row in rows}
+    rows = store.query(f"SELECT name, type FROM pragma_table_info('{table.qualified}')").to_pylist()
+    stored = {row["name"]: row["type"] for row in rows}
     declared = {column.name: "VARCHAR" if column.type == "JSON" else column.type for column in table.columns}
     return [
         f"{name}: declared {declared.get(name, 'not at all')}, stored {stored.get(name, 'not at all')}"
         for name in {**declared, **stored}
         if declared.get(name) != stored.get(name)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """Rows of an hour and the share of NULL over the columns that may be NULL; None without such cells."""
-
-    rows: int = 0
-    null_share: float | None = None
-
-
-def filled(store: Store, table: Table, start: datetime, end: datetime) -> dict[datetime, Filled]:
-    """Rows and NULLs of the hours of ``[start, end)`` that have rows, by their naive UTC start."""
-    nullable = [column.name for column in table.columns if column.nullable]
-    values = " + ".join(f'count("{name}")' for name in nullable) or "0"
-    rows = store.query(
-        f"""
-        SELECT date_trunc('hour', "{table.time}") AS hour, count(*) AS rows, ({values})::BIGINT AS found
-        FROM {table.qualified}
-        WHERE "{table.time}" >= $start::TIMESTAMP AND "{table.time}" < $end::TIMESTAMP GROUP BY 1
-        """,
-        {"start": start, "end": end},
-        timeout_s=QUERY_TIMEOUT_S,
-    ).to_pylist()
-    cells = len(nullable)
-    return {
-        row["hour"]: Filled(row["rows"], 1 - row["found"] / (cells * row["rows"]) if cells else None) for row in rows
-    }
 
 
 def measure(store: Store, table: Table, start: datetime, end: datetime) -> dict[datetime, Hour]:

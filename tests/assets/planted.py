@@ -12,9 +12,8 @@ import pyarrow as pa
 from dagster import AssetSpec, Definitions, in_process_executor
 
 from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY
-from orderflow_assets.checks import layer_checks
 from orderflow_assets.layer import Layer
-from orderflow_assets.layer_assets import layer_asset
+from orderflow_assets.layer_assets import layer_assets
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
@@ -85,8 +84,7 @@ def planted_layers(faults: Faults) -> tuple[Layer, Layer]:
 def planted_defs(faults: Faults, data_dir: Path) -> Definitions:
     layers = planted_layers(faults)
     return Definitions(
-        assets=[AssetSpec(TRADES, partitions_def=hourly), *(layer_asset(layer, layers) for layer in layers)],
-        asset_checks=[layer_checks(layer) for layer in layers],
+        assets=[AssetSpec(TRADES, partitions_def=hourly), layer_assets(layers)],
         resources={"store": StoreResource(data_dir=str(data_dir))},
         executor=in_process_executor,
     )

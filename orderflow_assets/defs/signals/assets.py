@@ -1,7 +1,0 @@
-"""What the features say together, per series and minute. Generated from the declared layers."""
-
-from __future__ import annotations
-
-from orderflow_assets.layer_assets import layer_asset, layers_of
-
-assets = [layer_asset(layer) for layer in layers_of("signals")]
