@@ -15,7 +15,7 @@ from orderflow_assets.forecasting.backtest.tables import BACKTEST_CURVE, BACKTES
 from orderflow_streaming.tables import Column
 
 TOOLSET = "backtests"
-Target = Literal["price", "volatility"]
+Target = Literal["price", "volatility", "volume"]
 Model = Annotated[str, Field(max_length=64, description="name in the model catalogue")]
 Step = Annotated[int, Field(ge=1, description="bars of five minutes ahead")]
 
@@ -103,9 +103,9 @@ def backtest_leaderboard(
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
     """Models ranked by their errors over naive's in the newest backtest of every series: on how many series they beat
-    naive and how surely, quantile score, coverage, direction, P&L after costs, worst grade. target price or volatility;
-    step is how many bars of five minutes ahead. Only naive near 1.000 means nothing beats the last value. Models tested
-    on different series are not compared on the same data: see series and origins."""
+    naive and how surely, quantile score, coverage, direction, P&L after costs, worst grade. target price, volatility or
+    volume; step is how many bars of five minutes ahead. Only naive near 1.000 means nothing beats the last value.
+    Models tested on different series are not compared on the same data: see series and origins."""
     equals = windows.series(symbol, market) | {"target": target, "step": step}
     where, values = windows.conditions(BACKTESTS, equals, None, None)
     limit = context.rows(limit)

@@ -13,7 +13,7 @@ from orderflow_assets.forecasting.drift.tables import DRIFT
 from orderflow_assets.forecasting.tables import FORECASTS, SCORES, STATUSES, VERSIONS
 from orderflow_streaming.tables import Column
 
-Target = Literal["price", "volatility"]
+Target = Literal["price", "volatility", "volume"]
 Status = Annotated[str, one_of(STATUSES)]
 _BAND = ("lower_80", "upper_80", "lower_95", "upper_95")
 
@@ -30,9 +30,9 @@ def forecasts_get(
     response_format: Format = "concise",
 ) -> Answer:
     """Forecasts of one symbol with 80 and 95 % intervals, the model that served and the naive forecast beside it.
-    Without start and end: only the newest issue. price is in quote currency, volatility a fraction (next hour);
-    issued_at and target_ts are bar closes, UTC. reason says why a forecast, interval or trained model is absent. Check
-    forecast_skill_get before trusting it."""
+    Without start and end: only the newest issue. price is in quote currency, volatility a fraction, volume in base
+    units (next hour); issued_at and target_ts are bar closes, UTC. reason says why a forecast, interval or trained
+    model is absent. Check forecast_skill_get before trusting it."""
     equals = windows.series(symbol, market) | ({"target": target} if target else {})
     first, last = span(start, end)
     where, values = windows.conditions(FORECASTS, equals, first, last)

@@ -37,6 +37,9 @@ SIGMA_FLOOR = 1e-6
 
 BARS = "bars.bars_1m"
 
+HOUR_VOLUME = "log_hour_volume"
+"""Covariate: log of the amount traded in the last hour, in base units."""
+
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "features.prices": ("microprice_zscore", "spread_zscore", "pressure_ratio", "price_efficiency", "hurst_exponent"),
     "features.orderbook": ("depth_imbalance_5", "cumulative_depth_imbalance", "replenishment_speed"),
@@ -209,8 +212,9 @@ def build_frame(series: Series, bars: pa.Table, until: datetime, features: list[
     taker_buy_volume, quote_volume. ``features`` are tables of ``bar_ts`` and numbers, joined at equal times.
 
     The grid runs from the first bar to ``until``, so bars missing at the end show. Raises :class:`FrameError` when
-    no bar has a price.
+    no bar has a price, a price is not one, or a bar comes twice, out of order or between two edges.
     """
+    _check(bars)
     first = np.datetime64(bars.column("bar_ts")[0].as_py(), "us")
     step = np.timedelta64(STEP, "us")
     times = np.arange(first, np.datetime64(until, "us") + step, step)
@@ -224,6 +228,20 @@ def build_frame(series: Series, bars: pa.Table, until: datetime, features: list[
     for table in features or []:
         covariates |= on_grid(table, times)
     return Frame(series, times, price, returns, sigma, covariates)
+
+
+def _check(bars: pa.Table) -> None:
+    if bars.num_rows == 0:
+        raise FrameError("there are no bars")
+    stamps = bars.column("bar_ts").to_numpy().astype("datetime64[us]")
+    apart = np.diff(stamps)
+    if (wrong := np.flatnonzero(apart <= np.timedelta64(0, "us"))).size:
+        raise FrameError(f"bars must be in order of time, each once; {stamps[wrong[0] + 1]} is not")
+    if (wrong := np.flatnonzero(apart % np.timedelta64(STEP, "us"))).size:
+        raise FrameError(f"bars must close five minutes or a multiple of it apart; {stamps[wrong[0] + 1]} does not")
+    close = bars.column("close").cast(pa.float64()).to_numpy()
+    if (wrong := np.flatnonzero((close <= 0) | np.isinf(close))).size:
+        raise FrameError(f"a price is a number above zero; the bar of {stamps[wrong[0]]} closes at {close[wrong[0]]}")
 
 
 def ewma_volatility(returns: np.ndarray, half_life: float) -> np.ndarray:
@@ -285,6 +303,7 @@ def _bar_covariates(
         if "volume" in bars:
             volume = np.log1p(bars["volume"])
             covariates["volume_surprise"] = volume - _ewma_mean(volume, HALF_LIFE)
+            covariates[HOUR_VOLUME] = _finite(np.log(rolling_sum(bars["volume"], HORIZON)))
         for bars_back in (HORIZON, 6 * HORIZON):
             moved = rolling_sum(returns, bars_back)
             covariates[f"momentum_{bars_back}"] = moved / (sigma * np.sqrt(bars_back))

@@ -1,7 +1,8 @@
 """The tables of forecasting: forecasts, what became of them, model versions and drift.
 
-``target`` is ``price`` (level, quote currency) or ``volatility`` (realized volatility of the next twelve
-five-minute bars, a fraction). ``model`` is the model that served, ``naive`` where none has proved better.
+``target`` is ``price`` (level, quote currency), ``volatility`` (realized volatility of the next twelve five-minute
+bars, a fraction) or ``volume`` (amount traded in them, base units). ``model`` is the model that served, ``naive``
+where none has proved better.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DEVICES = ("cpu", "gpu")
 _SERIES: tuple[Column, ...] = (
     Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
     *IDENTITY,
-    Column("target", "VARCHAR", "what is forecast: price or volatility", nullable=False),
+    Column("target", "VARCHAR", "what is forecast: price, volatility or volume", nullable=False),
     Column("model", "VARCHAR", "model that served; naive is the last value", nullable=False),
     Column("version", "INTEGER", "its version in the registry; 0 for naive", nullable=False),
 )
@@ -27,7 +28,7 @@ _ISSUED = (
     Column("target_ts", "TIMESTAMP", "closing edge of the bar it is about", "UTC", False),
     Column("step", "INTEGER", "bars of five minutes from issued_at to target_ts", "bars", False),
 )
-_LEVEL = "quote or fraction"
+_LEVEL = "quote, fraction or base"
 
 FORECASTS = Table(
     "forecasts",
@@ -144,7 +145,7 @@ LEADERBOARD = Table(
     (
         Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
         *IDENTITY,
-        Column("target", "VARCHAR", "what is forecast: price or volatility", nullable=False),
+        Column("target", "VARCHAR", "what is forecast: price, volatility or volume", nullable=False),
         Column("model", "VARCHAR", "model of the catalogue", nullable=False),
         Column("step", "INTEGER", "bars of five minutes ahead", "bars", False),
         Column(

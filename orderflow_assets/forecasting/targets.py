@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from orderflow_assets.forecasting.frame import HORIZON, SIGMA_FLOOR, Frame, rolling_sum
+from orderflow_assets.forecasting.frame import HORIZON, HOUR_VOLUME, SIGMA_FLOOR, Frame, rolling_sum
 
 Feed = Literal["learned", "logs", "levels"]
 """What a model is fed: the series that the target learns from, the log of its naive forecast, or that forecast."""
@@ -105,12 +105,21 @@ def _log_volatility(frame: Frame) -> np.ndarray:
     return np.log(np.maximum(np.sqrt(rolling_sum(frame.returns**2, HORIZON)), SIGMA_FLOOR))
 
 
-def _volatility_scale(frame: Frame, steps: np.ndarray) -> np.ndarray:
+def _log_volume(frame: Frame) -> np.ndarray:
+    """Log of the volume of the last twelve bars; NaN when one of them is missing or nothing was traded in any."""
+    return frame.covariates.get(HOUR_VOLUME, np.full(len(frame), np.nan))
+
+
+def _unit_scale(frame: Frame, steps: np.ndarray) -> np.ndarray:
     return np.ones((len(frame), len(steps)))
 
 
 def _volatility_deviation(frame: Frame, origins: slice, outputs: np.ndarray) -> np.ndarray:
     return outputs - _log_volatility(frame)[origins, None]
+
+
+def _volume_deviation(frame: Frame, origins: slice, outputs: np.ndarray) -> np.ndarray:
+    return outputs - _log_volume(frame)[origins, None]
 
 
 TARGETS: Mapping[str, Target] = {
@@ -138,8 +147,20 @@ TARGETS: Mapping[str, Target] = {
             lead=HORIZON - 1,
             learn=_log_volatility,
             anchor=_log_volatility,
-            scale=_volatility_scale,
+            scale=_unit_scale,
             deviate=_volatility_deviation,
+        ),
+        Target(
+            "volume",
+            "Amount traded in the next hour; naive is the last hour's.",
+            "base",
+            steps=(HORIZON,),
+            width=1,
+            lead=HORIZON - 1,
+            learn=_log_volume,
+            anchor=_log_volume,
+            scale=_unit_scale,
+            deviate=_volume_deviation,
         ),
     )
 }

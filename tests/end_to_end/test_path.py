@@ -328,7 +328,7 @@ def test_forecasts_start_from_the_last_trade_and_their_errors_are_theirs(
 
 def test_models_were_trained_judged_and_watched(running: Running) -> None:
     models = running.ask("models_list", symbol="BTCUSDT")
-    assert {row["target"] for row in models} == {"price", "volatility"}
+    assert {row["target"] for row in models} == {"price", "volatility", "volume"}
     drift = running.ask("drift_status", symbol="BTCUSDT")
     assert {row["series"] for row in drift} == {SERIES}
     checked = running.instance.get_latest_materialization_event(AssetKey(["models", "drift"]))

@@ -15,7 +15,7 @@ WINDOWS = ("expanding", "sliding")
 _SERIES: tuple[Column, ...] = (
     Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
     *IDENTITY,
-    Column("target", "VARCHAR", "what was forecast: price or volatility", nullable=False),
+    Column("target", "VARCHAR", "what was forecast: price, volatility or volume", nullable=False),
     Column("model", "VARCHAR", "model of the catalogue", nullable=False),
     Column("step", "INTEGER", "bars of five minutes ahead", "bars", False),
 )

@@ -12,7 +12,7 @@ STEPS = ("detected", "asked", "refused", "finished", "failed")
 _STREAM: tuple[Column, ...] = (
     Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
     *IDENTITY,
-    Column("target", "VARCHAR", "what is forecast: price or volatility", nullable=False),
+    Column("target", "VARCHAR", "what is forecast: price, volatility or volume", nullable=False),
     Column("model", "VARCHAR", "model that served; naive is the last value", nullable=False),
     Column("version", "INTEGER", "its version in the registry; 0 for naive", nullable=False),
 )

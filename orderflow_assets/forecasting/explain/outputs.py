@@ -1,8 +1,8 @@
 """Between what a model puts out and the forecast that is made of it.
 
 At each origin log deviations are an affine map of outputs: ``deviations = matrix @ outputs + offset``. Outputs are in
-the unit the target is learnt in: the volatility-scaled log return of each coming bar for a price, the log realized
-volatility for a volatility. In these units naive puts out zero returns, and the volatility of the last hour.
+the unit the target is learnt in: the volatility-scaled log return of each coming bar for a price, the log itself for a
+volatility or a volume. In these units naive puts out zero returns, and the last hour's volatility or volume.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import numpy as np
 from orderflow_assets.forecasting.frame import Frame
 from orderflow_assets.forecasting.targets import Target
 
-UNITS: Mapping[str, str] = {"price": "volatility-scaled log return of the bar", "volatility": "log realized volatility"}
+UNITS: Mapping[str, str] = {
+    "price": "volatility-scaled log return of the bar",
+    "volatility": "log realized volatility",
+    "volume": "log amount traded",
+}
 """Unit of an output, by target."""
 
 

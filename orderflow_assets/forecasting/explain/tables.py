@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 _SERIES: tuple[Column, ...] = (
     Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
     *IDENTITY,
-    Column("target", "VARCHAR", "what is forecast: price or volatility", nullable=False),
+    Column("target", "VARCHAR", "what is forecast: price, volatility or volume", nullable=False),
     Column("model", "VARCHAR", "model that is explained", nullable=False),
 )
 EXPLANATIONS = Table(
