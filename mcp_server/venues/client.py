@@ -157,6 +157,7 @@ def _made(section: Section, simulator_url: str | None) -> Any:
             "Install it with: pip install 'orderflow[venues]'. What is stored can be asked without.",
         ) from None
     exchange = getattr(ccxt, section.client)({"enableRateLimit": True, "options": dict(section.options)})
+    exchange.has = {**exchange.has, "fetchCurrencies": "on request"}  # not, as else, with each list of instruments
     if simulator_url:
         root = f"{simulator_url.rstrip('/')}/{section.simulated}"
         exchange.urls["api"] = _moved(exchange.urls["api"], root)

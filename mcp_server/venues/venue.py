@@ -31,8 +31,12 @@ class Venue:
     sections: Mapping[Kind, Section]
 
 
-def _types(*names: str) -> dict[str, Any]:
-    return {"fetchMarkets": {"types": list(names)}}
+def _only(kind: str, **further: Any) -> dict[str, Any]:
+    """Options by which a client loads and asks one kind of instrument."""
+    return {"fetchMarkets": {"types": [kind]}, "defaultType": kind} | further
+
+
+_USDT = {"swap": {"fetchMarkets": {"settlementCurrencies": ["usdt"]}}}
 
 
 VENUES: Mapping[str, Venue] = {
@@ -46,36 +50,36 @@ VENUES: Mapping[str, Venue] = {
                     "binance",
                     ("spot",),
                     simulated="binance_spot",
-                    options=_types("spot") | {"defaultType": "spot"},
+                    options=_only("spot"),
                 ),
             },
         ),
         Venue(
             "bybit",
             {
-                "futures": Section("bybit", ("swap",), simulated="bybit_futures", options=_types("linear")),
-                "spot": Section(
-                    "bybit", ("spot",), simulated="bybit_spot", options=_types("spot") | {"defaultType": "spot"}
+                "futures": Section(
+                    "bybit", ("swap",), simulated="bybit_futures", options=_only("linear") | {"defaultType": "swap"}
                 ),
-                "options": Section("bybit", ("option",), options=_types("option") | {"defaultType": "option"}),
+                "spot": Section("bybit", ("spot",), simulated="bybit_spot", options=_only("spot")),
+                "options": Section("bybit", ("option",), options=_only("option")),
             },
         ),
         Venue(
             "okx",
             {
-                "futures": Section("okx", ("swap",), simulated="okx_futures", options=_types("swap")),
-                "spot": Section("okx", ("spot",), options=_types("spot")),
-                "delivery": Section("okx", ("future",), options=_types("future")),
-                "options": Section("okx", ("option",), options=_types("option")),
+                "futures": Section("okx", ("swap",), simulated="okx_futures", options=_only("swap")),
+                "spot": Section("okx", ("spot",), options=_only("spot")),
+                "delivery": Section("okx", ("future",), options=_only("future")),
+                "options": Section("okx", ("option",), options=_only("option")),
             },
         ),
         Venue(
             "gateio",
             {
-                "futures": Section("gate", ("swap",), simulated="gateio_futures", options=_types("swap")),
-                "spot": Section("gate", ("spot",), options=_types("spot")),
-                "delivery": Section("gate", ("future",), options=_types("future")),
-                "options": Section("gate", ("option",), options=_types("option")),
+                "futures": Section("gate", ("swap",), simulated="gateio_futures", options=_only("swap", **_USDT)),
+                "spot": Section("gate", ("spot",), options=_only("spot")),
+                "delivery": Section("gate", ("future",), options=_only("future")),
+                "options": Section("gate", ("option",), options=_only("option")),
             },
         ),
         Venue(
@@ -93,9 +97,9 @@ VENUES: Mapping[str, Venue] = {
                     ("swap",),
                     quotes=("USDC",),
                     simulated="hyperliquid_futures",
-                    options=_types("swap"),
+                    options=_only("swap"),
                 ),
-                "spot": Section("hyperliquid", ("spot",), quotes=("USDC",), options=_types("spot")),
+                "spot": Section("hyperliquid", ("spot",), quotes=("USDC",), options=_only("spot")),
             },
         ),
         Venue(
@@ -109,7 +113,9 @@ VENUES: Mapping[str, Venue] = {
             "kucoin",
             {
                 "futures": Section("kucoinfutures", ("swap",), simulated="kucoin_futures"),
-                "spot": Section("kucoin", ("spot",), simulated="kucoin_spot"),
+                "spot": Section(
+                    "kucoin", ("spot",), simulated="kucoin_spot", options=_only("spot", fetchTickersFees=False)
+                ),
             },
         ),
     )
