@@ -37,7 +37,7 @@ from orderflow_assets.resources import StoreResource
 
 GROUP = "explanations"
 TOLERANCE = 1e-6
-"""How far base and contributions may be from the output, in units of the output."""
+"""How far base and contributions may be from the output, relative to it where it exceeds 1: single precision."""
 
 _EXPLANATIONS_KEY = asset_key(EXPLANATIONS.qualified)
 _INPUTS = [asset_key(layer.table.qualified) for layer in LAYERS if layer.table.qualified in {BARS, *FEATURES}]
@@ -49,12 +49,12 @@ _ADDITIVE = AssetCheckSpec(
     description="Base and contributions of all inputs make what the model forecast, at every step.",
 )
 
+_every_four_hours: AutomationCondition = AutomationCondition.cron_tick_passed("45 */4 * * *")
+_on_the_hour: AutomationCondition = AutomationCondition.cron_tick_passed("40 * * * *")
 when_served_or_every_four_hours = (
     (
         (
-            AutomationCondition.newly_missing()
-            | AutomationCondition.any_deps_updated()
-            | AutomationCondition.cron_tick_passed("45 */4 * * *")
+            AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | _every_four_hours
         ).since_last_handled()
         & ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()
@@ -64,9 +64,7 @@ when_served_or_every_four_hours = (
     .with_label("when_served_or_every_four_hours")
 )
 """A model that begins to serve is explained, and again as the newest forecast moves on."""
-every_hour = (
-    AutomationCondition.cron_tick_passed("40 * * * *").since_last_handled() & ~AutomationCondition.in_progress()
-).with_label("every_hour")
+every_hour = (_on_the_hour.since_last_handled() & ~AutomationCondition.in_progress()).with_label("every_hour")
 
 
 @asset(

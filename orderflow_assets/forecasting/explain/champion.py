@@ -13,10 +13,10 @@ import pyarrow as pa
 from orderflow_assets.forecasting.explain import attention, permutation
 from orderflow_assets.forecasting.explain.outputs import UNITS, AffineMap
 from orderflow_assets.forecasting.explain.profile import profile
-from orderflow_assets.forecasting.explain.shapley import Explanation, NotExplainableError, explain
+from orderflow_assets.forecasting.explain.shapley import Explanation, NotExplainableError, explain, require
 from orderflow_assets.forecasting.explain.tables import EXPLANATIONS, PROFILES, Method
 from orderflow_assets.forecasting.fitting import Fitted
-from orderflow_assets.forecasting.frame import Frame, Series, as_naive, read_frame, utc_now
+from orderflow_assets.forecasting.frame import HORIZON, Frame, Series, as_naive, read_frame, utc_now
 from orderflow_assets.forecasting.predict import Server, serving
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.targets import TARGETS, Target
@@ -28,6 +28,8 @@ ORIGINS = 600
 """Newest forecasts on bars not trained on that importances rest on."""
 ALL, BAR, AHEAD = "all", "bar", "ahead"
 """Names in place of a feature: every input, any input of a bar, the bars still to come."""
+_SLOW = ("local", "foundation")
+"""Adapters whose models are trained again, or run, at every origin."""
 _ANSWERED_WITHIN = 288
 """Newest bars among which a forecast of the model is looked for."""
 
@@ -88,8 +90,9 @@ def explain_target(frame: Frame, target: Target, server: Server) -> Explained:
 
 def _shap(found: Explained, fitted: Fitted, frame: Frame) -> Iterator[Row]:
     """Of the newest forecast, each input of each output."""
+    require(fitted)
     origin = _newest_answer(fitted, frame)
-    explanation = found.newest = explain(fitted, frame, [origin])
+    explanation = found.newest = explain(fitted, frame, slice(origin, origin + 1))
     effects = AffineMap.at(fitted.target, frame, origin).matrix @ explanation.values[0]
     moved = dict(zip(fitted.target.steps, effects, strict=True))
     for output, values in enumerate(explanation.values[0]):
@@ -110,11 +113,11 @@ def _shap(found: Explained, fitted: Fitted, frame: Frame) -> Iterator[Row]:
 
 def _mean_abs_shap(fitted: Fitted, frame: Frame, origins: slice) -> Iterator[Row]:
     """How far each input moves outputs either way, over forecasts on bars the model was not trained on."""
-    answered = _answered(fitted, frame, origins)
-    explanation = explain(fitted, frame, answered)
+    explanation = explain(fitted, frame, origins)
+    first, last = int(explanation.origins[0]), int(explanation.origins[-1])
     sizes = np.abs(explanation.values).mean(axis=(0, 1))
     for (feature, lag), size in zip(explanation.inputs, sizes, strict=True):
-        yield _issued(frame, answered[0], answered[-1], len(answered)) | {
+        yield _issued(frame, first, last, len(explanation.origins)) | {
             "step": 0,
             "feature": feature,
             "lag": lag,
@@ -150,24 +153,22 @@ def _attention(fitted: Fitted, frame: Frame) -> Iterator[Row]:
 
 
 def _held_out(frame: Frame, server: Server) -> slice:
-    """The newest bars after those trained on."""
+    """The newest bars after those trained on; an hour apart for what is trained again at each of them."""
+    assert server.fitted is not None
     first = int(np.searchsorted(frame.times, np.datetime64(server.data_to), side="right"))
-    return slice(max(first, len(frame) - ORIGINS), len(frame))
-
-
-def _answered(fitted: Fitted, frame: Frame, origins: slice) -> list[int]:
-    known = np.isfinite(fitted.deviations(frame, origins)).all(axis=1) if origins.start < origins.stop else np.array([])
-    if not known.any():
-        raise NotExplainableError(f"{fitted.spec.name} has no forecast on bars it was not trained on")
-    return (np.flatnonzero(known) + origins.start).tolist()
+    members: tuple[Fitted, ...] = getattr(server.fitted, "members", (server.fitted,))
+    step = HORIZON if any(member.spec.adapter in _SLOW for member in members) else 1
+    return slice(max(first, len(frame) - ORIGINS), len(frame), step)
 
 
 def _newest_answer(fitted: Fitted, frame: Frame) -> int:
-    newest = slice(max(0, len(frame) - _ANSWERED_WITHIN), len(frame))
-    known = np.flatnonzero(np.isfinite(fitted.deviations(frame, newest)).all(axis=1))
-    if not len(known):
-        raise NotExplainableError(f"{fitted.spec.name} has no forecast at any of the newest {_ANSWERED_WITHIN} bars")
-    return int(known[-1]) + newest.start
+    """The newest bar at which the model has an answer, looked for hour by hour."""
+    for stop in range(len(frame), max(0, len(frame) - _ANSWERED_WITHIN), -HORIZON):
+        start = max(0, stop - HORIZON)
+        known = np.flatnonzero(np.isfinite(fitted.deviations(frame, slice(start, stop))).all(axis=1))
+        if len(known):
+            return start + int(known[-1])
+    raise NotExplainableError(f"{fitted.spec.name} has no forecast at any of the newest {_ANSWERED_WITHIN} bars")
 
 
 def _issued(frame: Frame, first: int, last: int, origins: int) -> Row:

@@ -16,9 +16,9 @@ from orderflow_assets.forecasting.frame import Frame
 from orderflow_assets.forecasting.targets import Target
 
 UNITS: Mapping[str, str] = {
-    "price": "volatility-scaled log return of the bar",
+    "price": "volatility-scaled log return",
     "volatility": "log realized volatility",
-    "volume": "log amount traded",
+    "volume": "log volume",
 }
 """Unit of an output, by target."""
 

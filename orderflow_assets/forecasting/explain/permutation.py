@@ -1,12 +1,13 @@
 """What a model cannot do without: how much worse it forecasts when one input is put out of order in time.
 
 An input is permuted in blocks, so that it stays as autocorrelated as it was and only loses its tie to what followed
-(Breiman 2001 with blocks in place of single rows). Of two inputs that say the same, neither may seem to matter.
+(Breiman 2001 with blocks in place of single rows). Of two inputs that say the same, neither may seem to matter. The
+target's past counts as an input of models fed what the target learns from; one fed levels has it for its anchor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from orderflow_assets.forecasting.explain.shapley import HISTORY, NotExplainable
 from orderflow_assets.forecasting.fitting import Fitted
 from orderflow_assets.forecasting.frame import HORIZON, Frame
 from orderflow_assets.forecasting.held_out import hold_out
+from orderflow_assets.forecasting.models import ModelSpec
+from orderflow_assets.forecasting.targets import Learn, Target
 
 BLOCK = 4 * HORIZON
 """Bars of a permuted block: four hours."""
@@ -57,8 +60,9 @@ def rank(
     """
     if not fitted.columns:
         raise NotExplainableError(f"{fitted.spec.name} sees the target's own past alone: there is nothing to rank")
-    losses, naive = _losses(fitted, frame, origins)
-    blocks = np.arange(origins.start, origins.stop) // block
+    answers = [member.deviations(frame, origins) for member in getattr(fitted, "members", ())]
+    losses, naive = _losses(_seeing(fitted, answers, None), frame, origins)
+    blocks = np.arange(*origins.indices(len(frame))) // block
     if len(np.unique(blocks[~np.isnan(losses)])) < LEAST_BLOCKS:
         raise NotExplainableError(
             f"{np.isfinite(losses).sum()} forecasts on bars it was not trained on have a known outcome, "
@@ -68,8 +72,9 @@ def rank(
     looked_at = slice(max(0, origins.start - fitted.spec.lags), origins.stop)
     importances = []
     for feature in _features(fitted):
+        asked = _seeing(fitted, answers, feature)
         permuted = np.stack(
-            [_losses(*_without(fitted, frame, feature, looked_at, block, draws), origins)[0] for _ in range(repeats)]
+            [_losses(*_without(asked, frame, feature, looked_at, block, draws), origins)[0] for _ in range(repeats)]
         )
         importances.append(_importance(feature, permuted - losses, naive, blocks, draws))
     known = ~np.isnan(losses)
@@ -77,7 +82,7 @@ def rank(
     return Ranking(tuple(ranked), float(losses[known].sum() / naive[known].sum()), int(known.sum()))
 
 
-def permuted(values: np.ndarray, within: slice, block: int, draws: np.random.Generator) -> np.ndarray:
+def shuffled(values: np.ndarray, within: slice, block: int, draws: np.random.Generator) -> np.ndarray:
     """``values`` with what is known ``within`` a stretch cut into blocks and these put in a random order.
 
     What is unknown stays where it is; outside nothing changes.
@@ -90,10 +95,38 @@ def permuted(values: np.ndarray, within: slice, block: int, draws: np.random.Gen
     return out
 
 
-def _features(fitted: Fitted) -> Iterator[str]:
-    if fitted.spec.feed == "learned":
-        yield HISTORY
-    yield from fitted.columns
+def _features(fitted: Fitted) -> tuple[str, ...]:
+    own = (HISTORY,) if any(_sees(member, HISTORY) for member in getattr(fitted, "members", (fitted,))) else ()
+    return (*own, *fitted.columns)
+
+
+def _sees(fitted: Fitted, feature: str | None) -> bool:
+    return feature in fitted.columns or (feature == HISTORY and fitted.spec.feed == "learned")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmoved:
+    """A member that does not see the permuted input: it forecasts what it forecast before."""
+
+    spec: ModelSpec
+    target: Target
+    columns: tuple[str, ...]
+    answers: np.ndarray
+
+    def deviations(self, frame: Frame, origins: slice) -> np.ndarray:
+        return self.answers
+
+
+def _seeing(fitted: Fitted, answers: Sequence[np.ndarray], feature: str | None) -> Fitted:
+    """An ensemble that asks those members again that see ``feature``, and takes the ``answers`` of the others."""
+    if not answers:
+        return fitted
+    ensemble: Any = fitted
+    members = tuple(
+        member if _sees(member, feature) else _Unmoved(member.spec, member.target, member.columns, answer)
+        for member, answer in zip(ensemble.members, answers, strict=True)
+    )
+    return replace(ensemble, members=members)
 
 
 def _without(
@@ -102,10 +135,17 @@ def _without(
     """The model and the frame with one input permuted; the anchor of the forecast and its scale stay."""
     if feature != HISTORY:
         values = frame.covariates.get(feature, np.full(len(frame), np.nan))
-        return fitted, replace(frame, covariates={**frame.covariates, feature: permuted(values, within, block, draws)})
-    learn = permuted(fitted.target.learn(frame), within, block, draws)
+        return fitted, replace(frame, covariates={**frame.covariates, feature: shuffled(values, within, block, draws)})
+    learn = shuffled(fitted.target.learn(frame), within, block, draws)
+    return _learning_from(fitted, lambda _: learn), frame
+
+
+def _learning_from(fitted: Fitted, learn: Learn) -> Fitted:
+    """The model with ``learn`` as the target's past, wherever that is what it is fed."""
     model: Any = fitted
-    return replace(model, target=replace(fitted.target, learn=lambda _: learn)), frame
+    if fitted.spec.adapter == "ensemble":
+        return replace(model, members=tuple(_learning_from(member, learn) for member in model.members))
+    return replace(model, target=replace(fitted.target, learn=learn)) if _sees(fitted, HISTORY) else fitted
 
 
 def _losses(fitted: Fitted, frame: Frame, origins: slice) -> tuple[np.ndarray, np.ndarray]:

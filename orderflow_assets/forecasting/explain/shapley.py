@@ -23,6 +23,7 @@ HISTORY = "history"
 """Name of the target's own past among the inputs."""
 
 _LEAST_BACKGROUND = 30
+_ROUNDING = 1e-12
 _NAME = re.compile(r"(?P<component>.+)_(?P<kind>target|pastcov)_lag(?P<lag>-\d+)")
 
 
@@ -41,6 +42,8 @@ class Input(NamedTuple):
 class Explanation:
     """``base + values.sum(axis=2)`` is ``outputs``, the outputs of the served forecast, its share of naive included."""
 
+    origins: np.ndarray
+    """Bars of the forecasts explained."""
     inputs: tuple[Input, ...]
     given: np.ndarray
     """Values of the inputs, (origins, inputs)."""
@@ -53,32 +56,97 @@ class Explanation:
 
     @property
     def discrepancy(self) -> float:
-        """Largest distance of base and values from the output."""
-        return float(np.abs(self.base + self.values.sum(axis=2) - self.outputs).max())
+        """Largest distance of base and values from the output, relative to it where it exceeds 1."""
+        distance = np.abs(self.base + self.values.sum(axis=2) - self.outputs)
+        return float((distance / np.maximum(1, np.abs(self.outputs))).max())
 
 
-def explain(fitted: Fitted, frame: Frame, origins: Sequence[int]) -> Explanation:
-    """Explain the forecasts at bars ``origins``, all of which the model has an answer for.
+class _Part(NamedTuple):
+    """What one model puts out by itself: of each input its value and its contribution, and a base."""
 
-    Raises :class:`NotExplainableError` for a model that is neither made of trees nor linear in its inputs.
+    inputs: tuple[Input, ...]
+    given: np.ndarray
+    values: np.ndarray
+    base: np.ndarray
+
+
+def explain(fitted: Fitted, frame: Frame, origins: slice) -> Explanation:
+    """Explain the forecasts at those bars of ``origins`` at which the model has an answer.
+
+    Of an ensemble whose forecast is a weighted sum the members are explained, each with its weight; a member that
+    cannot be, such as a statistical one, is an input of its own. Raises :class:`NotExplainableError` for a model that
+    is neither made of trees nor linear in its inputs, and where there is no answer.
     """
-    maps = [AffineMap.at(fitted.target, frame, origin) for origin in origins]
-    places = np.asarray(origins)
-    answers = fitted.deviations(frame, slice(places.min(), places.max() + 1))[places - places.min()]
-    outputs = np.vstack([map_.outputs(answer) for map_, answer in zip(maps, answers, strict=True)])
+    summands = require(fitted)
+    answers = fitted.deviations(frame, origins)
+    known = np.isfinite(answers).all(axis=1)
+    if not known.any():
+        raise NotExplainableError(f"{fitted.spec.name} has no forecast at the bars asked for")
+    places = np.arange(*origins.indices(len(frame)))[known]
+    maps = [AffineMap.at(fitted.target, frame, place) for place in places.tolist()]
+    parts = [(_part(member, frame, places, maps), factor) for member, factor in summands]
+    rest = 1 - sum(factor for _, factor in summands)
+    if abs(rest) > _ROUNDING:
+        parts.append((_alone(NAIVE, np.vstack([at.naive for at in maps])), rest))
+    inputs = tuple(dict.fromkeys(name for part, _ in parts for name in part.inputs))
+    given = np.full((len(places), len(inputs)), np.nan)
+    values = np.zeros((len(places), fitted.target.width, len(inputs)))
+    for part, factor in parts:
+        columns = [inputs.index(name) for name in part.inputs]
+        given[:, columns] = part.given
+        values[:, :, columns] += factor * part.values
+    base = np.sum([factor * part.base for part, factor in parts], axis=0)
+    outputs = np.vstack([at.outputs(answer) for at, answer in zip(maps, answers[known], strict=True)])
+    return Explanation(places, inputs, given, values, base, outputs)
+
+
+def require(fitted: Fitted) -> list[tuple[Fitted, float]]:
+    """The models whose outputs, each times its factor, add up to the forecast; the rest of the factors to 1 is naive's.
+
+    Raises :class:`NotExplainableError` where they do not, or where none of them is made of trees or linear.
+    """
+    if fitted.spec.adapter != "ensemble":
+        _regression(fitted)
+        return [(fitted, fitted.spec.share(fitted.target.name))]
+    ensemble: Any = fitted
+    name, rule = fitted.spec.name, fitted.spec.parameters["rule"]
+    if not ensemble.weights and rule != "mean":
+        raise NotExplainableError(f"{name} takes a {rule} of its members, which is no sum of what they contribute")
+    if not any(_is_explainable(member) for member in ensemble.members):
+        raise NotExplainableError(f"no member of {name} is made of trees or linear in its inputs")
+    count = len(ensemble.members)
+    return list(zip(ensemble.members, ensemble.weights or [1 / (count + 1)] * count, strict=True))
+
+
+def _part(fitted: Fitted, frame: Frame, places: np.ndarray, maps: Sequence[AffineMap]) -> _Part:
+    """One summand, its own share of naive taken out."""
+    if not _is_explainable(fitted):
+        share = fitted.spec.share(fitted.target.name)
+        answers = [fitted.deviations(frame, slice(place, place + 1))[0] / share for place in places.tolist()]
+        return _alone(
+            fitted.spec.name, np.vstack([at.outputs(answer) for at, answer in zip(maps, answers, strict=True)])
+        )
     model = _regression(fitted)
     inputs = inputs_of(model.lagged_feature_names, fitted.columns)
     given = rows(fitted, frame, inputs, places)
-    known = rows(fitted, frame, inputs, np.arange(places.max() + 1))
-    parts = [_shap(estimator, given, known) for estimator in _estimators(model)]
-    weight = fitted.spec.share(fitted.target.name)
-    values = weight * np.concatenate([values for values, _ in parts], axis=1)
-    base = weight * np.concatenate([base for _, base in parts])
-    if weight != 1:
-        naive = (1 - weight) * np.vstack([map_.naive for map_ in maps])
-        inputs, values = (*inputs, Input(NAIVE, None)), np.concatenate([values, naive[:, :, None]], axis=2)
-        given = np.column_stack([given, np.full(len(given), np.nan)])
-    return Explanation(inputs, given, values, base, outputs)
+    before = rows(fitted, frame, inputs, np.arange(places.max() + 1))
+    found = [_shap(estimator, given, before) for estimator in _estimators(model)]
+    values = np.concatenate([values for values, _ in found], axis=1)
+    return _Part(inputs, given, values, np.concatenate([base for _, base in found]))
+
+
+def _alone(name: str, outputs: np.ndarray) -> _Part:
+    """A model whose outputs (origins, width) are taken as a whole."""
+    unknown = np.full((len(outputs), 1), np.nan)
+    return _Part((Input(name, None),), unknown, outputs[:, :, None], np.zeros(outputs.shape[1]))
+
+
+def _is_explainable(fitted: Fitted) -> bool:
+    try:
+        _regression(fitted)
+    except NotExplainableError:
+        return False
+    return True
 
 
 def inputs_of(names: Sequence[str], columns: Sequence[str]) -> tuple[Input, ...]:
