@@ -12,9 +12,6 @@ from dagster import AssetSelection, AutomationCondition
 LOOKBACK = timedelta(hours=48)
 """How old an hour may be, by the clock, for late data to recompute it by itself."""
 
-NIGHTLY = "0 3 * * *"
-"""When models are trained, UTC."""
-
 inputs_checked: AutomationCondition = AutomationCondition.all_deps_match(
     AutomationCondition.all_checks_match(
         AutomationCondition.check_passed() | AutomationCondition.will_be_requested(), blocking_only=True

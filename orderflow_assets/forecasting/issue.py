@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orderflow_assets.forecasting.configured import chosen
 from orderflow_assets.forecasting.frame import (
+    STEP,
     FrameError,
     count_bars,
     floor_step,
     known_until,
     read_frame,
 )
-from orderflow_assets.forecasting.predict import forecast, serving
+from orderflow_assets.forecasting.predict import forecast, refused, serving
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.tables import FORECASTS
 from orderflow_assets.forecasting.targets import TARGETS
@@ -37,7 +39,7 @@ class Issued:
     without_value: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     refused: dict[str, str] = field(default_factory=dict)
-    """Series of which not even a refusal could be stored, with the reason."""
+    """Series of which there is no frame, with the reason; it stands in the rows too."""
     latest: list[pa.Table] = field(default_factory=list)
 
     def count(self, rows: pa.Table) -> None:
@@ -46,41 +48,51 @@ class Issued:
         self.by_model.update(rows.column("model").to_pylist())
 
 
-def issue(store: Store, registry: Registry, start: datetime, end: datetime) -> Issued:
-    """Forecast at every edge in ``(start, end]`` up to the newest bar. What was issued before stays as it is."""
+def issue(store: Store, registry: Registry, start: datetime, end: datetime, wanted: list[str] | None = None) -> Issued:
+    """Forecast at every edge in ``(start, end]`` up to the newest bar. What was issued before stays as it is.
+
+    ``wanted`` are keys of series, with bars or without; none means every series that has bars. An edge at which there
+    can be no forecast gets a row without one that says why.
+    """
     store.ensure(FORECASTS)
     issued, newest = Issued(), known_until(store)
     until = min(floor_step(end), newest) if newest else start
     if until <= start:
         return issued
     made = {tuple(row.values()) for row in store.query(_ISSUED_SQL, {"start": start, "until": until}).to_pylist()}
-    for series in count_bars(store):
+    edges = [floor_step(start) + step * STEP for step in range(1, (until - floor_step(start)) // STEP + 1)]
+    for series in chosen(count_bars(store), wanted or []):
+        due = {name: [edge for edge in edges if (series.key, name, edge) not in made] for name in TARGETS}
+        if not any(due.values()):
+            continue
         try:
             frame = read_frame(store, series, until)
         except FrameError as error:
             issued.refused[series.key] = str(error)
+            for name, missing in due.items():
+                _write(store, refused(series, TARGETS[name], missing, str(error)), missing, issued)
             continue
-        for target in TARGETS.values():
-            origins = [
-                origin
-                for origin, edge in enumerate(frame.times.tolist())
-                if edge > start and (series.key, target.name, edge) not in made
-            ]
-            if not origins:
-                continue
-            rows = forecast(frame, target, serving(registry, series.key, target.name), origins)
-            of_series = {"series": series.key, "target": target.name}
-            for stretch in _stretches(origins):
-                first, last = frame.times[stretch[0]].item(), frame.times[stretch[-1]].item()
-                store.write(FORECASTS, _between(rows, first, last), Window(first, last + _INSTANT, of_series))
-            issued.count(rows)
-            issued.latest.append(_between(rows, last, last))
+        places = {edge: place for place, edge in enumerate(frame.times.tolist())}
+        for name, missing in due.items():
+            known = [edge for edge in missing if edge in places]
+            if known:
+                server = serving(registry, series.key, name)
+                rows = forecast(frame, TARGETS[name], server, [places[edge] for edge in known])
+                _write(store, rows, known, issued)
+                issued.latest.append(_between(rows, known[-1], known[-1]))
     return issued
 
 
-def _stretches(origins: list[int]) -> list[np.ndarray]:
-    """Origins without a hole between them, so that a write replaces nothing that was issued before."""
-    return np.split(np.array(origins), np.flatnonzero(np.diff(origins) != 1) + 1)
+def _write(store: Store, rows: pa.Table, edges: list[datetime], issued: Issued) -> None:
+    """Store the rows of one series and target, in stretches of edges without a hole: what lies in one stays."""
+    if not edges:
+        return
+    of_series = {name: rows.column(name)[0].as_py() for name in ("series", "target")}
+    holes = [place for place in range(1, len(edges)) if edges[place] - edges[place - 1] != STEP]
+    for first, after in pairwise((0, *holes, len(edges))):
+        start, end = edges[first], edges[after - 1]
+        store.write(FORECASTS, _between(rows, start, end), Window(start, end + _INSTANT, of_series))
+    issued.count(rows)
 
 
 def _between(rows: pa.Table, first: datetime, last: datetime) -> pa.Table:

@@ -6,6 +6,7 @@ it comes out the same whenever it is made.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from orderflow_assets.forecasting import conformal, fitting
 from orderflow_assets.forecasting.fitting import Fitted, ModelError
-from orderflow_assets.forecasting.frame import MIN_BARS, STEP, WARM_UP, Frame, as_naive, utc_now
+from orderflow_assets.forecasting.frame import MIN_BARS, STEP, WARM_UP, Frame, Series, as_naive, utc_now
 from orderflow_assets.forecasting.models import NAIVE
 from orderflow_assets.forecasting.registry import Registry, RegistryError
 from orderflow_assets.forecasting.tables import FORECASTS
@@ -91,7 +92,7 @@ def forecast(frame: Frame, target: Target, server: Server, origins: list[int]) -
                 used.widths[origin - first, column],
                 note,
             )
-            rows.append(_row(frame, target, by, origin, step, made_at) | levels)
+            rows.append(_row(frame.series, target, by, as_naive(frame.times[origin]), step, made_at) | levels)
     return pa.Table.from_pylist(rows, FORECASTS.arrow_schema)
 
 
@@ -114,7 +115,7 @@ def _refusal(frame: Frame, origin: int, anchor: float) -> str | None:
     if np.isnan(frame.sigma[origin]):
         return f"fewer than {WARM_UP} returns are known, so there is no volatility to scale by"
     if np.isnan(anchor):
-        return "a bar is missing in the last hour, so its volatility is not known"
+        return "a bar is missing in the last hour or nothing was traded in it, so it cannot be gone by"
     return None
 
 
@@ -127,13 +128,25 @@ def _silence(frame: Frame, server: Server, origin: int) -> str:
     return f"naive serves: {name} needs {server.fitted.spec.lags + 1} bars without a gap"
 
 
-def _row(frame: Frame, target: Target, server: Server, origin: int, step: int, made_at: datetime) -> dict[str, Any]:
-    issued_at = as_naive(frame.times[origin])
+def refused(series: Series, target: Target, edges: Iterable[datetime], reason: str) -> pa.Table:
+    """Rows of ``forecasts.forecasts`` that say why there are no forecasts at ``edges``."""
+    made_at = utc_now()
+    rows = [
+        _row(series, target, NOBODY, edge, step, made_at) | dict.fromkeys(_LEVELS) | {"reason": reason}
+        for edge in edges
+        for step in target.steps
+    ]
+    return pa.Table.from_pylist(rows, FORECASTS.arrow_schema)
+
+
+def _row(
+    series: Series, target: Target, server: Server, issued_at: datetime, step: int, made_at: datetime
+) -> dict[str, Any]:
     return {
-        "series": frame.series.key,
-        "symbol": frame.series.symbol,
-        "exchange": frame.series.exchange,
-        "market_type": frame.series.market_type,
+        "series": series.key,
+        "symbol": series.symbol,
+        "exchange": series.exchange,
+        "market_type": series.market_type,
         "target": target.name,
         "model": server.model,
         "version": server.version,

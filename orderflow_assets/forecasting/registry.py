@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -71,7 +72,7 @@ class Registry:
 
     def __init__(self, data_dir: Path | str) -> None:
         self.folder = Path(data_dir) / "models"
-        self._artefacts = Artefacts(self.folder)
+        self._artefacts, self._opened = Artefacts(self.folder), threading.local()
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
@@ -376,18 +377,22 @@ class Registry:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / "registry.sqlite", timeout=_BUSY_S, isolation_level=None)
-        try:
-            yield connection
-        finally:
-            connection.close()
+        """The connection of this thread; opening one takes longer than what is asked of it."""
+        if getattr(self._opened, "connection", None) is None:
+            path = self.folder / "registry.sqlite"
+            self._opened.connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        yield self._opened.connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commits at the end; closing the connection after an exception undoes everything."""
+        """Commits at the end; an exception undoes everything."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            yield connection
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
             connection.execute("COMMIT")
 
 

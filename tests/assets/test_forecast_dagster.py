@@ -28,13 +28,15 @@ from dagster import (
 from orderflow_assets.definitions import build_defs
 from orderflow_assets.defs.forecasting import schedules, sensors
 from orderflow_assets.defs.forecasting.names import CAUSE, CAUSED_BY_DRIFT, CHAMPIONS_KEY, VERSIONS_KEY
-from orderflow_assets.forecasting.registry import Registry
+from orderflow_assets.forecasting.frame import Series
+from orderflow_assets.forecasting.registry import Registry, Training
 from orderflow_assets.forecasting.tables import FORECASTS, SCORES
+from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import Store, connect
 from orderflow_streaming.store.server import StoreServer
-from tests.assets.forecast_bars import BTC, ETH, momentum, plant, random_walk
+from tests.assets.forecast_bars import BTC, ETH, START, momentum, plant, random_walk
 
 BARS = 900
 
@@ -75,6 +77,10 @@ def place(served: StoreServer, tmp_path: Path) -> Iterator[Place]:
         yield Place(store, resource, Registry(tmp_path), instance, build_defs({"store": resource}), end)
 
 
+def training_of(series: Series) -> Training:
+    return Training(series.key, "price", "lightgbm", START, START, 1, "", "", {})
+
+
 def metadata(result: ExecuteInProcessResult, key: AssetKey) -> dict[str, Any]:
     events = [event for event in result.get_asset_materialization_events() if event.asset_key == key]
     return {name: value.value for name, value in events[-1].materialization.metadata.items()}
@@ -85,10 +91,11 @@ def verdicts(result: ExecuteInProcessResult) -> dict[tuple[str, str | None], Ass
 
 
 def test_the_predictable_series_gets_a_model_and_the_other_keeps_naive(place: Place) -> None:
-    result = place.run("train", partition_key=BTC.key)
+    result = place.run("retrain", partition_key=BTC.key)
     assert result.success
     figures = metadata(result, VERSIONS_KEY)
-    assert figures["trained"] == 2
+    stored = [version for version in place.registry.versions(BTC.key) if version.artefact_sha256]
+    assert figures["trained"] == len(stored) >= 2
     assert figures["price_rmae"] < 0.99
     assert figures["price_dm_p"] < 0.05
     assert 0.85 < figures["price_coverage_95_h1"] <= 1
@@ -100,7 +107,7 @@ def test_the_predictable_series_gets_a_model_and_the_other_keeps_naive(place: Pl
     assert check.blocking
     assert check.metadata["origins"].value == figures["price_origins"]
 
-    other = place.run("train", partition_key=ETH.key)
+    other = place.run("retrain", partition_key=ETH.key)
     assert other.success
     lost = verdicts(other)["price_challenger", ETH.key]
     assert not lost.passed
@@ -122,19 +129,20 @@ def test_the_predictable_series_gets_a_model_and_the_other_keeps_naive(place: Pl
         ("BTC", "lightgbm", 1),
         ("ETH", "naive", 0),
     }
-    assert metadata(issued, AssetKey(["forecasts", "forecasts"]))["dagster/partition_row_count"] == 2 * 12 * 13
+    assert metadata(issued, AssetKey(["forecasts", "forecasts"]))["dagster/partition_row_count"] == 2 * 12 * sum(
+        len(target.steps) for target in TARGETS.values()
+    )
 
 
 def test_a_changed_artefact_stops_the_run_before_it_serves(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    complete = Registry.complete
+    challenge = Registry.challenge
 
-    def complete_and_change(self: Registry, series: str, target: str, version: int, *rest: Any) -> str:
-        digest = complete(self, series, target, version, *rest)
-        (self.folder / "artefacts" / digest / "model.pkl").write_bytes(b"changed")
-        return digest
+    def challenge_and_change(self: Registry, series: str, target: str, version: int, *rest: Any) -> None:
+        challenge(self, series, target, version, *rest)
+        (self.artefact(self.version(series, target, version)) / "card.json").write_bytes(b"changed")
 
-    monkeypatch.setattr(Registry, "complete", complete_and_change)
-    result = place.run("train", partition_key=BTC.key)
+    monkeypatch.setattr(Registry, "challenge", challenge_and_change)
+    result = place.run("retrain", partition_key=BTC.key)
     assert not result.success
     assert verdicts(result)["price_challenger", BTC.key].severity == AssetCheckSeverity.ERROR
     assert CHAMPIONS_KEY not in {event.asset_key for event in result.get_asset_materialization_events()}
@@ -152,7 +160,7 @@ def test_forecasts_are_issued_once_and_scored_when_the_outcome_is_there(place: P
     assert {(row["series"], row["step"]): row["n"] for row in scored} == {
         (series.key, step): 12 - step for series in (BTC, ETH) for step in range(1, 12)
     }
-    place.run("train", partition_key=BTC.key)
+    place.run("retrain", partition_key=BTC.key)
     again = place.run("forecast_and_score", partition_key=place.hour)
     assert metadata(again, AssetKey(["forecasts", "forecasts"]))["forecasts_written"] == 0
     assert metadata(again, AssetKey(["forecasts", "scores"]))["scored_now"] == 0
@@ -237,7 +245,7 @@ def test_drift_is_found_and_retrains_its_series_once_within_the_cooldown(place: 
     assert alerts(place) == [("MEDIUM", f"retraining of {ETH.key} started: its drift check failed")]
     assert tick(place, cursor)[0] == []
 
-    trained = place.run("train", partition_key=ETH.key, tags=requests[0].tags)
+    trained = place.run("retrain", partition_key=ETH.key, tags=requests[0].tags)
     assert trained.success
     assert alerts(place)[-1][0] == "INFO"
     assert f"retraining of {ETH.key} finished" in alerts(place)[-1][1]
@@ -255,7 +263,7 @@ def test_a_training_that_waits_is_not_asked_for_twice(place: Place) -> None:
     planted_scores(place, growth=2.0)
     place.run("drift_check")
     place.instance.create_run_for_job(
-        place.defs.resolve_job_def("train"), status=DagsterRunStatus.NOT_STARTED, tags={"dagster/partition": ETH.key}
+        place.defs.resolve_job_def("retrain"), status=DagsterRunStatus.NOT_STARTED, tags={"dagster/partition": ETH.key}
     )
     assert tick(place, None)[0] == []
     assert alerts(place) == [("LOW", f"retraining of {ETH.key} refused: a training of this series waits or runs")]
@@ -277,7 +285,7 @@ def test_new_series_become_partitions_and_are_trained_when_there_is_enough(place
     assert {request.run_key for request in result.run_requests or ()} == {f"first|{BTC.key}", f"first|{ETH.key}"}
     place.instance.add_dynamic_partitions("series", [ETH.key])
     for series in (BTC, ETH):
-        place.run("train", partition_key=series.key)
+        place.run("retrain", partition_key=series.key)
     assert sensors.series_with_bars(context).run_requests in (None, [])
 
 
@@ -288,11 +296,43 @@ def test_the_schedules_ask_for_the_newest_hour_and_for_every_series(place: Place
     plant(place.store, BTC, momentum(1, seed=9), start=place.end)
     after = [place.end.strftime(hourly.fmt), place.hour]
     assert [request.partition_key for request in schedules.every_five_minutes(context)] == after
-    night = build_schedule_context(
-        instance=place.instance, scheduled_execution_time=datetime.fromisoformat("2026-03-06T03:00+00:00")
-    )
-    assert [request.partition_key for request in schedules.nightly(night)] == [BTC.key, ETH.key]
-    assert len(schedules.every_ten_minutes(context).tags) == 0
+    place.run("forecast_and_score", partition_key=after[0])
+    place.run("forecast_and_score", partition_key=after[1])
+    assert "there is no newer bar" in (schedules.every_five_minutes(context).skip_message or "")
+
+
+def turns(place: Place) -> list[tuple[int, str]]:
+    """Hours of a day at which series are trained, with the series."""
+    found = []
+    for hour in range(24):
+        at = datetime.fromisoformat(f"2026-03-06T{hour:02}:20+00:00")
+        context = build_schedule_context(
+            instance=place.instance, scheduled_execution_time=at, resources={"store": place.resource}
+        )
+        found += [(hour, request.partition_key or "") for request in schedules.in_turn(context)]
+    return found
+
+
+def test_each_series_is_trained_once_a_day_at_an_hour_of_its_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = turns(place)
+    assert {key for _, key in both} == {BTC.key, ETH.key}
+    assert len({hour for hour, _ in both}) == len(both) == 2
+    Registry(place.resource.data_dir).begin(training_of(ETH), "a moment ago")
+    assert [key for _, key in turns(place)] == [BTC.key]
+    monkeypatch.setenv("ORDERFLOW_FORECAST_SERIES", ETH.key)
+    assert turns(place) == []
+
+
+def test_drift_and_leaderboard_are_looked_at_when_something_was_scored(place: Place) -> None:
+    context = build_schedule_context(instance=place.instance, resources={"store": place.resource})
+    looks = {"drift_check": schedules.every_ten_minutes, "leaderboard_refresh": schedules.leaderboard_every_hour}
+    for look in looks.values():
+        assert look(context).skip_message == "Nothing has been scored yet."
+    place.run("forecast_and_score", partition_key=place.hour)
+    for job, look in looks.items():
+        assert isinstance(look(context), RunRequest)
+        assert place.run(job).success
+        assert "Nothing is new since" in (look(context).skip_message or "")
 
 
 def test_without_bars_everything_says_so(served: StoreServer, tmp_path: Path) -> None:
@@ -302,7 +342,7 @@ def test_without_bars_everything_says_so(served: StoreServer, tmp_path: Path) ->
         defs = build_defs({"store": resource})
         context = build_schedule_context(instance=instance, resources={"store": resource})
         assert schedules.every_five_minutes(context).skip_message == "There are no bars yet."
-        trained = defs.resolve_job_def("train").execute_in_process(instance=instance, partition_key=BTC.key)
+        trained = defs.resolve_job_def("retrain").execute_in_process(instance=instance, partition_key=BTC.key)
         assert metadata(trained, VERSIONS_KEY)["reason"] == "there are no bars yet"
         found = verdicts(trained)["price_challenger", BTC.key]
         assert not found.passed
@@ -316,6 +356,6 @@ def test_without_bars_everything_says_so(served: StoreServer, tmp_path: Path) ->
 
 def test_parameters_can_be_overridden_for_one_run(place: Place) -> None:
     config = {"ops": {"models__versions": {"config": {"parameters": {"lightgbm": {"n_estimators": 5}}}}}}
-    assert place.run("train", partition_key=BTC.key, run_config=config).success
+    assert place.run("retrain", partition_key=BTC.key, run_config=config).success
     row = place.rows("SELECT parameters FROM models.versions WHERE target = 'price'")[0]
     assert json.loads(row["parameters"])["n_estimators"] == 5

@@ -1,11 +1,13 @@
-"""Models by series, forecasts by hour, their scores, and drift."""
+"""Forecasts by hour, their scores, the leaderboard of models, and drift."""
 
 import time
-from datetime import timedelta
 from typing import Any
 
 from dagster import (
     AllPartitionMapping,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
     AssetDep,
     AssetExecutionContext,
     BackfillPolicy,
@@ -16,131 +18,51 @@ from dagster import (
 )
 from pydantic import Field
 
-from orderflow_assets.alerts import raise_alert
 from orderflow_assets.automation import on_new_data_whatever_the_model
 from orderflow_assets.defs.forecasting.names import (
-    CAUSE,
-    CAUSED_BY_DRIFT,
     CHAMPIONS_KEY,
     DRIFT_KEY,
     FORECASTS_KEY,
+    LEADERBOARD_KEY,
     SCORES_KEY,
     VERSIONS_KEY,
 )
 from orderflow_assets.forecasting import charts
+from orderflow_assets.forecasting.configured import configured_series
 from orderflow_assets.forecasting.drift.tables import DRIFT
-from orderflow_assets.forecasting.frame import BARS, FEATURES, FrameError, Series, known_until, read_frame
+from orderflow_assets.forecasting.frame import BARS, FEATURES
 from orderflow_assets.forecasting.issue import issue
+from orderflow_assets.forecasting.leaderboard import inconsistencies, refresh
 from orderflow_assets.forecasting.models import SPECS
 from orderflow_assets.forecasting.monitor import check_drift
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.score import score
-from orderflow_assets.forecasting.skill import Rule
-from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
-from orderflow_assets.forecasting.targets import TARGETS
-from orderflow_assets.forecasting.train import Plan, Trained, settle, train_series
+from orderflow_assets.forecasting.tables import FORECASTS, LEADERBOARD, SCORES
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import OWNERS, asset_key, table_metadata, table_version
-from orderflow_assets.partitions import hourly, series
+from orderflow_assets.partitions import hourly
 from orderflow_assets.resources import StoreResource
-from orderflow_streaming.store import Store, Window
 from orderflow_streaming.store.window import naive_utc
 
 _KINDS = {"darts", "lightgbm"}
 _INPUTS = [asset_key(layer.table.qualified) for layer in LAYERS if layer.table.qualified in {BARS, *FEATURES}]
+_SHOWN = 40
+"""Rows of the leaderboard that its page shows."""
 _CODE = [spec.code_version for spec in SPECS.values()]
 
 
-class TrainingConfig(Config):
-    """How models are trained; the defaults are the declared ones."""
+class SeriesConfig(Config):
+    """Which series to work on."""
 
-    lookback_days: float = Field(14.0, gt=0, description="Days of five-minute bars to look at.")
-    held_out: float = Field(0.3, gt=0, lt=1, description="Newest share of them to judge on and not to train on.")
-    min_gain: float = Field(0.005, ge=0, description="How much smaller than its rivals' a winner's errors must be.")
-    max_p: float = Field(0.05, gt=0, lt=1, description="Diebold-Mariano p-value against naive that is still allowed.")
-    parameters: dict[str, dict[str, Any]] = Field({}, description="Hyper-parameters to override, by model name.")
-
-    def plan(self) -> Plan:
-        rule = Rule(self.min_gain, self.max_p)
-        return Plan(timedelta(days=self.lookback_days), self.held_out, rule, self.parameters)
-
-
-@asset(
-    key=VERSIONS_KEY,
-    deps=[AssetDep(key, partition_mapping=AllPartitionMapping()) for key in _INPUTS],
-    partitions_def=series,
-    group_name="models",
-    kinds=_KINDS,
-    owners=OWNERS,
-    code_version=table_version(VERSIONS, *_CODE),
-    description=f"{VERSIONS.doc} Trains each model of a series on the older bars and judges it on the newer ones.",
-    metadata=table_metadata(VERSIONS),
-)
-def versions(context: AssetExecutionContext, config: TrainingConfig, store: StoreResource) -> MaterializeResult:
-    started, key, registry = time.monotonic(), context.partition_key, Registry(store.data_dir)
-    plan = config.plan()
-    with store.step() as opened:
-        until = known_until(opened)
-        if until is None:
-            return MaterializeResult(metadata={"trained": 0, "reason": "there are no bars yet"})
-        try:
-            frame = read_frame(opened, Series.parse(key), until, plan.lookback)
-        except FrameError as error:
-            return MaterializeResult(metadata={"trained": 0, "reason": str(error)})
-        trained = list(train_series(registry, frame, plan, by=f"run {context.run.run_id[:8]}"))
-        _copy_versions(opened, registry, key)
-    metadata: dict[str, Any] = {
-        "trained": sum(result.version is not None for result in trained),
-        "bars": len(frame),
-        "bars_missing": frame.missing,
-        "data_from": str(frame.times[0]),
-        "data_to": str(frame.times[-1]),
-        "covariates": ", ".join(frame.covariates),
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    for result in trained:
-        metadata |= _trained_metadata(result)
-    picture = charts.held_out(frame, trained)
-    if picture:
-        metadata["plot"] = MetadataValue.md(picture)
-    return MaterializeResult(metadata=metadata)
-
-
-@asset(
-    key=CHAMPIONS_KEY,
-    deps=[versions],
-    partitions_def=series,
-    group_name="models",
-    kinds=_KINDS,
-    owners=OWNERS,
-    code_version=table_version(VERSIONS),
-    description="What serves each series: the challenger where it won against champion and naive, else what served, "
-    "else naive.",
-)
-def champions(context: AssetExecutionContext, store: StoreResource) -> MaterializeResult:
-    key, registry = context.partition_key, Registry(store.data_dir)
-    served = {target: settle(registry, key, target, by=f"run {context.run.run_id[:8]}") for target in TARGETS}
-    with store.step() as opened:
-        _copy_versions(opened, registry, key)
-        if context.run.tags.get(CAUSE) == CAUSED_BY_DRIFT:
-            message = "; ".join(
-                f"{target}: {model} version {version}" for target, (model, version, _) in served.items()
-            )
-            details = {target: reason for target, (_, _, reason) in served.items()}
-            details |= {"event": "finished", "run_id": context.run.run_id}
-            raise_alert(opened, "INFO", f"retrain_{key}", f"retraining of {key} finished, now serve {message}", details)
-    return MaterializeResult(
-        metadata={
-            f"{target}_{name}": value
-            for target, (model, version, reason) in served.items()
-            for name, value in (("serves", f"{model} version {version}"), ("reason", reason))
-        }
+    series: list[str] = Field(
+        default_factory=configured_series,
+        description="Series keys, such as BTCUSDT|binance_futures; none means every series that has bars.",
     )
 
 
 @asset(
     key=FORECASTS_KEY,
-    deps=[*_INPUTS, AssetDep(champions, partition_mapping=AllPartitionMapping())],
+    deps=[*_INPUTS, AssetDep(CHAMPIONS_KEY, partition_mapping=AllPartitionMapping())],
     partitions_def=hourly,
     backfill_policy=BackfillPolicy.multi_run(24),
     automation_condition=on_new_data_whatever_the_model,
@@ -152,11 +74,11 @@ def champions(context: AssetExecutionContext, store: StoreResource) -> Materiali
     description=f"{FORECASTS.doc} An hour holds the forecasts issued after its start and up to its end.",
     metadata=table_metadata(FORECASTS),
 )
-def forecasts(context: AssetExecutionContext, store: StoreResource) -> MaterializeResult:
+def forecasts(context: AssetExecutionContext, config: SeriesConfig, store: StoreResource) -> MaterializeResult:
     started, window = time.monotonic(), context.partition_time_window
     start, end = naive_utc(window.start), naive_utc(window.end)
     with store.step() as opened:
-        issued = issue(opened, Registry(store.data_dir), start, end)
+        issued = issue(opened, Registry(store.data_dir), start, end, config.series)
         for partition in context.partition_keys:
             hour = hourly.time_window_for_partition_key(partition)
             rows = opened.query(
@@ -211,8 +133,50 @@ def scores(store: StoreResource) -> MaterializeResult:
 
 
 @asset(
+    key=LEADERBOARD_KEY,
+    deps=[scores, AssetDep(VERSIONS_KEY, partition_mapping=AllPartitionMapping())],
+    group_name="models",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    check_specs=[
+        AssetCheckSpec(
+            "consistent", asset=LEADERBOARD_KEY, description="Ratios and shares are possible, and naive's ratio is 1."
+        )
+    ],
+    code_version=table_version(LEADERBOARD),
+    description=LEADERBOARD.doc,
+    metadata=table_metadata(LEADERBOARD),
+)
+def leaderboard(store: StoreResource) -> MaterializeResult:
+    started = time.monotonic()
+    with store.step() as opened:
+        board = refresh(opened, Registry(store.data_dir)).to_pylist()
+    columns = ("series", "target", "step", "model", "shrunk_rmae", "rmae", "origins", "coverage_95", "predict_s")
+    wrong = inconsistencies(board)
+    leading = [{name: row[name] for name in columns} for row in board if row["rank"] == 1]
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": len(board),
+            "leading_models": len({row["model"] for row in leading}),
+            "ahead_of_naive": sum(row["shrunk_rmae"] < 1 for row in leading),
+            "leading": MetadataValue.md(charts.table(leading[:_SHOWN])),
+            "seconds": round(time.monotonic() - started, 3),
+        },
+        check_results=[
+            AssetCheckResult(
+                check_name="consistent",
+                passed=not wrong,
+                severity=AssetCheckSeverity.ERROR,
+                description="; ".join(wrong[:5]) or None,
+                metadata={"rows": len(board), "inconsistent": len(wrong)},
+            )
+        ],
+    )
+
+
+@asset(
     key=DRIFT_KEY,
-    deps=[scores, AssetDep(champions, partition_mapping=AllPartitionMapping())],
+    deps=[scores, AssetDep(CHAMPIONS_KEY, partition_mapping=AllPartitionMapping())],
     group_name="models",
     kinds={"river", "duckdb"},
     owners=OWNERS,
@@ -234,25 +198,3 @@ def drift(store: StoreResource) -> MaterializeResult:
             "seconds": round(time.monotonic() - started, 3),
         }
     )
-
-
-def _copy_versions(store: Store, registry: Registry, key: str) -> None:
-    store.write(VERSIONS, registry.to_arrow(key), Window(equals={"series": key}))
-
-
-def _trained_metadata(trained: Trained) -> dict[str, Any]:
-    """Figures of one trained model, each name led by the target."""
-    figures: dict[str, Any] = {"model": trained.model, "verdict": trained.reason, "seconds": round(trained.seconds, 3)}
-    if trained.version is not None:
-        figures |= {"version": trained.version, "rows": trained.rows, "sha256": trained.sha256 or ""}
-        figures |= {f"coverage_{name}": share for name, share in trained.coverage.items() if share is not None}
-    judgement = trained.judgement
-    if judgement is not None and judgement.against_naive is not None:
-        figures |= {
-            "origins": judgement.origins,
-            "rmae": judgement.against_naive.ratio,
-            "rmae_first_step": judgement.against_naive.first_step,
-            "rmae_last_step": judgement.against_naive.last_step,
-            "dm_p": judgement.against_naive.p_better,
-        }
-    return {f"{trained.target}_{name}": value for name, value in figures.items()}

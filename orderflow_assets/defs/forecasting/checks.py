@@ -55,7 +55,9 @@ def challengers(context: AssetCheckExecutionContext, store: StoreResource) -> It
     registry = Registry(store.data_dir)
     judged = [version for version in registry.versions(context.partition_key) if version.metrics]
     for target, check in CHALLENGER_CHECKS.items():
-        newest = next((version for version in reversed(judged) if version.target == target), None)
+        newest = registry.challenger(context.partition_key, target) or next(
+            (version for version in reversed(judged) if version.target == target), None
+        )
         if newest is None:
             yield AssetCheckResult(
                 check_name=check.name,

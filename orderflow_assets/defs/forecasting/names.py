@@ -8,20 +8,22 @@ from __future__ import annotations
 from dagster import AssetCheckKey
 
 from orderflow_assets.forecasting.drift.tables import DRIFT
-from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
+from orderflow_assets.forecasting.tables import FORECASTS, FRAMES, LEADERBOARD, SCORES, VERSIONS
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.metadata import asset_key
 
+FRAMES_KEY = asset_key(FRAMES.qualified)
 VERSIONS_KEY = asset_key(VERSIONS.qualified)
 CHAMPIONS_KEY = asset_key("models.champions")
 FORECASTS_KEY = asset_key(FORECASTS.qualified)
 SCORES_KEY = asset_key(SCORES.qualified)
+LEADERBOARD_KEY = asset_key(LEADERBOARD.qualified)
 DRIFT_KEY = asset_key(DRIFT.qualified)
 
 CHALLENGER_CHECKS = {target: AssetCheckKey(VERSIONS_KEY, f"{target}_challenger") for target in TARGETS}
 DRIFT_CHECK = AssetCheckKey(CHAMPIONS_KEY, "drift")
 
-TRAIN_JOB = "train"
+RETRAIN_JOB = "retrain"
 
 CAUSE, CAUSED_BY_DRIFT = "orderflow/cause", "drift"
 """Run tag that says who asked for a training."""

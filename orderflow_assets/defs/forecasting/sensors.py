@@ -18,8 +18,9 @@ from dagster import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from orderflow_assets.alerts import raise_alert
-from orderflow_assets.defs.forecasting.names import CAUSE, CAUSED_BY_DRIFT, DRIFT_CHECK, TRAIN_JOB
-from orderflow_assets.forecasting.frame import HORIZON, count_bars, utc_now
+from orderflow_assets.defs.forecasting.names import CAUSE, CAUSED_BY_DRIFT, DRIFT_CHECK, RETRAIN_JOB
+from orderflow_assets.forecasting.configured import chosen, configured_series
+from orderflow_assets.forecasting.frame import HORIZON, Series, count_bars, utc_now
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.retraining import decide
 from orderflow_assets.forecasting.skill import MIN_ORIGINS
@@ -41,7 +42,7 @@ JUDGEABLE_BARS = ceil((MIN_ORIGINS + HORIZON) / Plan().held_out)
 
 
 @sensor(
-    job_name=TRAIN_JOB,
+    job_name=RETRAIN_JOB,
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
     description="Adds every series that has bars to the partitions and trains it once it has enough of them.",
@@ -49,9 +50,10 @@ JUDGEABLE_BARS = ceil((MIN_ORIGINS + HORIZON) / Plan().held_out)
 def series_with_bars(context: SensorEvaluationContext, store: StoreResource) -> SensorResult:
     try:
         with store.connect("read", embedded=False) as opened:
-            bars = {found.key: count for found, count in count_bars(opened).items()}
+            counted = {found.key: count for found, count in count_bars(opened).items()}
     except (StoreUnavailableError, StoreBusyError) as error:
         return SensorResult(skip_reason=f"The store does not answer: {error}")
+    bars = {found.key: counted.get(found.key, 0) for found in chosen(map(Series.parse, counted), configured_series())}
     known = set(context.instance.get_dynamic_partitions(series.name or ""))
     registry = Registry(store.data_dir)
     ready = [key for key, count in bars.items() if count >= JUDGEABLE_BARS and registry.last_training(key) is None]
@@ -67,7 +69,7 @@ def series_with_bars(context: SensorEvaluationContext, store: StoreResource) -> 
 
 
 @sensor(
-    job_name=TRAIN_JOB,
+    job_name=RETRAIN_JOB,
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.RUNNING,
     description="Trains a series when its drift check fails: one training at a time and none within the cooldown.",
@@ -119,5 +121,5 @@ def _failed(instance: DagsterInstance) -> dict[str, int]:
 
 def _running(instance: DagsterInstance, key: str) -> bool:
     """Whether a training of the series waits or runs."""
-    filters = RunsFilter(job_name=TRAIN_JOB, tags={"dagster/partition": key}, statuses=_UNFINISHED)
+    filters = RunsFilter(job_name=RETRAIN_JOB, tags={"dagster/partition": key}, statuses=_UNFINISHED)
     return instance.get_runs_count(filters) > 0
