@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from mcp_server import windows
-from mcp_server.arguments import DEFAULT_MARKET, DEFAULT_ROWS, Format, Limit, Market, Symbol, Time
+from mcp_server.arguments import DEFAULT_MARKET, DEFAULT_ROWS, Format, Limit, Market, Symbol, Time, one_of
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
 from orderflow_assets.forecasting.backtest.tables import BACKTEST_CURVE, BACKTESTS, GRADES
+from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_streaming.tables import Column
 
 TOOLSET = "backtests"
-Target = Literal["price", "volatility", "volume"]
+Target = Annotated[str, one_of(TARGETS)]
 Model = Annotated[str, Field(max_length=64, description="name in the model catalogue")]
 Step = Annotated[int, Field(ge=1, description="bars of five minutes ahead")]
 

@@ -232,7 +232,7 @@ def market(fills: list[float], funding: list[float] | None = None, *, can_short:
 def test_a_long_and_a_short_position_bring_what_they_bring_by_hand() -> None:
     fills = [100.0, 101.0, 101.0, 100.0, 99.0, 99.0]
     expected = np.array([0.002, 0.0005, -0.002, -0.0005, 0.0, 0.0])
-    curve = trading.simulate(expected, market(fills, [0.0001, 0, 0, 0.0002, 0.5, 0]))
+    curve = trading.simulate(expected, market(fills, [0.0001, 0, 0, 0.0002, 0.5, 0]), 2)
     assert curve.position.tolist() == [1, 1, -1, -1, 0, 0]
     assert curve.gross == pytest.approx([100, 0, 1e4 / 101, 100, 0, 0])
     assert curve.fees.tolist() == [4, 0, 8, 0, 4, 0]
@@ -250,22 +250,28 @@ def test_a_long_and_a_short_position_bring_what_they_bring_by_hand() -> None:
 
 
 def test_what_is_not_worth_its_costs_is_not_traded() -> None:
-    curve = trading.simulate(np.full(5, 0.0009), market([100.0] * 5))
+    curve = trading.simulate(np.full(5, 0.0009), market([100.0] * 5), 1)
     assert not curve.position.any()
     assert trading.figures(curve)["net_bps"] == 0
     assert "sharpe" not in trading.figures(curve)
-    assert trading.simulate(np.full(5, 0.0009), market([100.0] * 5), hurdle=0.5).position.tolist() == [1, 1, 1, 1, 0]
+    assert trading.simulate(np.full(5, 0.0009), market([100.0] * 5), 1, hurdle=0.5).position.tolist() == [1, 1, 1, 1, 0]
+
+
+def test_a_position_lasts_as_long_as_what_it_was_opened_on() -> None:
+    expected = np.array([0.002, 0.0001, 0.0001, 0.0001, 0.002, 0.0001, -0.0001, 0.0, 0.002, 0.002, 0.0001, 0.0])
+    curve = trading.simulate(expected, market([100.0] * 12), 3)
+    assert curve.position.tolist() == [1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0]
 
 
 def test_without_a_forecast_one_is_out_and_without_a_price_one_cannot_get_out() -> None:
     expected = np.array([0.01, np.nan, 0.01, np.nan, 0.0, 0.0])
-    curve = trading.simulate(expected, market([100.0, 100.0, 100.0, np.nan, 110.0, 110.0]))
+    curve = trading.simulate(expected, market([100.0, 100.0, 100.0, np.nan, 110.0, 110.0]), 1)
     assert curve.position.tolist() == [1, 0, 1, 1, 0, 0]
     assert curve.gross == pytest.approx([0, 0, 0, 1000, 0, 0])
 
 
 def test_spot_is_not_sold_short() -> None:
-    curve = trading.simulate(np.array([-0.1, 0.1, -0.1, 0.0]), market([100.0] * 4, can_short=False))
+    curve = trading.simulate(np.array([-0.1, 0.1, -0.1, 0.0]), market([100.0] * 4, can_short=False), 1)
     assert curve.position.tolist() == [0, 1, 0, 0]
 
 
@@ -277,7 +283,7 @@ def test_spot_is_not_sold_short() -> None:
 def test_positions_share_out_all_that_was_won_and_lost(
     expected: np.ndarray, fills: np.ndarray, funding: np.ndarray
 ) -> None:
-    curve = trading.simulate(expected, Market(fills, np.full(40, 1.5), funding, 5.0, can_short=True))
+    curve = trading.simulate(expected, Market(fills, np.full(40, 1.5), funding, 5.0, can_short=True), 3)
     assert trading.trades(curve).sum() == pytest.approx(curve.net.sum(), abs=1e-6)
     assert curve.equity[-1] == pytest.approx(curve.net.sum())
 

@@ -125,12 +125,13 @@ def _judge(result: Backtest, target: Target, walks: Sequence[Walk], market: Mark
     truth = Truth.of(target, result.frame, walks[0].origins)
     scored = {part.spec.name: Scored.of(truth, part.deviations) for part in walks}
     naive, design, rows = scored[NAIVE], _design(result), {}
+    luck = [_luck_of_skill(list(scored.values()), column) for column in range(len(target.steps))]
     for part in walks:
         mine = scored[part.spec.name]
         for column, step in enumerate(target.steps):
             key = (target.name, part.spec.name, step)
             rows[key] = design | _of_model(result.setup.plan, part, step) | figures(truth, mine, naive, column)
-            rows[key]["pbo_skill"] = _luck_of_skill(list(scored.values()), column)
+            rows[key]["pbo_skill"] = luck[column]
             result.reliability[key] = reliability(mine, column)
     if target.name == TRADED:
         _trade(result, walks, rows, market)
@@ -151,7 +152,7 @@ def _trade(result: Backtest, walks: Sequence[Walk], rows: dict[Key, dict[str, An
         for column, step in enumerate(part.target.steps):
             if step in setup.traded_steps and part.spec.name != NAIVE:
                 key = (part.target.name, part.spec.name, step)
-                result.curves[key] = trading.simulate(part.deviations[:, column], there, setup.hurdle)
+                result.curves[key] = trading.simulate(part.deviations[:, column], there, step, setup.hurdle)
     traded = [curve.net for curve in result.curves.values() if curve.position.any()]
     trials = max(setup.trials or 0, len(result.curves))
     luck = overfitting.probability_of_overfitting(np.column_stack(traded), by_sharpe=True) if traded else np.nan

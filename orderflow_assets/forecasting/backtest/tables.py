@@ -19,7 +19,7 @@ _SERIES: tuple[Column, ...] = (
     Column("model", "VARCHAR", "model of the catalogue", nullable=False),
     Column("step", "INTEGER", "bars of five minutes ahead", "bars", False),
 )
-_LEVEL = "quote or fraction"
+_LEVEL = "unit of the target"
 
 _DESIGN = (
     Column("run_at", "TIMESTAMP", "clock time of the run", "UTC", False),
@@ -79,7 +79,12 @@ _TRADING = (
     Column("profit_factor", "DOUBLE", "won over lost, of the positions; NULL where none lost", "ratio"),
     Column("max_drawdown_bps", "DOUBLE", "largest fall of the cumulated P&L from its peak", "bps"),
     Column("sharpe", "DOUBLE", "annualised mean over deviation of the P&L per bar, after costs"),
-    Column("deflated_sharpe", "DOUBLE", "probability that the true Sharpe ratio is above the best of luck", "fraction"),
+    Column(
+        "deflated_sharpe",
+        "DOUBLE",
+        "probability that the true Sharpe ratio exceeds the best of luck; NULL unless two traded",
+        "fraction",
+    ),
     Column("trials", "INTEGER", "strategies tried that the deflation allows for", "count"),
     Column("costs", "JSON", "fee, half spread and funding used, and where each comes from"),
 )

@@ -1,8 +1,9 @@
 """What trading on forecasts would have brought after costs, bar by bar.
 
 A forecast is known at a closing edge and acted on at the next traded price. A position is opened where the forecast
-exceeds what getting in and out costs, kept while the forecast does not turn against it, and always of the same
-value: P&L is in basis points of that value and adds up. Fee and half spread are paid on every change, funding at the
+exceeds what getting in and out costs. It is held for the bars that the forecast is about, anew whenever a later
+forecast exceeds the costs again, and given up sooner where a forecast turns against it. It is always of the same value:
+P&L is in basis points of that value and adds up. Fee and half spread are paid on every change, funding at the
 settlements that fall into the time held.
 """
 
@@ -73,14 +74,14 @@ class Curve:
         return np.cumsum(self.net)
 
 
-def simulate(expected: np.ndarray, market: Market, hurdle: float = 1.0) -> Curve:
-    """Trade on the expected log change at each edge, NaN where there is no forecast.
+def simulate(expected: np.ndarray, market: Market, step: int, hurdle: float = 1.0) -> Curve:
+    """Trade on the log change expected over the next ``step`` bars at each edge, NaN where there is no forecast.
 
     ``hurdle`` is how many times the cost of getting in and out a forecast must exceed. The position is closed at the
     last edge.
     """
     asked = 2 * hurdle * market.cost_bps / _BPS
-    position = _positions(expected, asked, ~np.isnan(market.fills), market.can_short)
+    position = _positions(expected, asked, ~np.isnan(market.fills), step, market.can_short)
     position[-1:] = 0
     change = np.abs(np.diff(position, prepend=0))
     return Curve(
@@ -92,17 +93,15 @@ def simulate(expected: np.ndarray, market: Market, hurdle: float = 1.0) -> Curve
     )
 
 
-def _positions(expected: np.ndarray, asked: np.ndarray, open_: np.ndarray, can_short: bool) -> np.ndarray:
+def _positions(expected: np.ndarray, asked: np.ndarray, open_: np.ndarray, step: int, can_short: bool) -> np.ndarray:
     """-1, 0 or 1 at each edge; where nothing was traded the position cannot change."""
-    held, out = 0, np.zeros(len(expected))
+    held, until, out = 0, 0, np.zeros(len(expected))
     rows = zip(expected.tolist(), asked.tolist(), open_.tolist(), strict=True)
     for edge, (change, hurdle, tradable) in enumerate(rows):
         if tradable:
-            if change > hurdle:
-                held = 1
-            elif change < -hurdle:
-                held = -1 if can_short else 0
-            elif not change * held > 0:
+            if abs(change) > hurdle:
+                held, until = (1 if change > 0 else -1 if can_short else 0), edge + step
+            elif edge >= until or not change * held > 0:
                 held = 0
         out[edge] = held
     return out
