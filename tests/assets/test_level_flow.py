@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from orderflow_assets.features.orderbook import loadings
+from orderflow_assets.features.orderbook.changes import Pairs, pairs
 from orderflow_assets.features.orderbook.flow import MLOFI, first_component, level_depth, level_flow
 from orderflow_assets.features.orderbook.minutes import BOOKS_1M
-from orderflow_assets.features.orderbook.seconds import DEPTH, Book, Side
+from orderflow_assets.features.orderbook.seconds import DEPTH, Books, Side
 from orderflow_streaming.store import connect
 
 MIDNIGHT = datetime(2025, 3, 10)  # noqa: DTZ001
@@ -24,23 +25,39 @@ def side(best: list[float], step: float, qty: list[list[float]], levels: int = D
     size = np.ones((len(best), DEPTH))
     size[:, :2] = qty
     price[:, levels:], size[:, levels:] = np.nan, np.nan
-    return Side(price, size)
+    return Side(price.T, size.T)
+
+
+def second_by_second(bid: Side, ask: Side) -> tuple[Books, Pairs]:
+    """One series whose snapshots stand a second each, and each with the one before it."""
+    standing = np.arange(bid.price.shape[1])[None]
+    return Books(np.zeros(1, np.int64), bid, ask, standing), pairs(standing, 1)
 
 
 def test_a_level_gains_and_loses_by_price() -> None:
     bid = side([10.0, 10.0, 10.1, 10.0], -0.1, [[5, 2], [7, 2], [3, 7], [6, 2]])
     ask = side([10.2, 10.2, 10.2, 10.3], 0.1, [[4, 1], [3, 1], [3, 1], [1, 9]])
-    flow = level_flow(Book(np.arange(4), bid, ask))
-    np.testing.assert_allclose(flow[:, 0], [2 - (-1), 3 - 0, -3 - (-3)])
-    np.testing.assert_allclose(flow[:, 1], [0, 7 - 0, -7 - (-1)])
-    np.testing.assert_allclose(level_depth(Book(np.arange(4), bid, ask))[:, 0], [4.5, 5, 3, 3.5])
+    books, step = second_by_second(bid, ask)
+    flow = level_flow(books, step)
+    np.testing.assert_allclose(flow[0], [2 - (-1), 3 - 0, -3 - (-3)])
+    np.testing.assert_allclose(flow[1], [0, 7 - 0, -7 - (-1)])
+    np.testing.assert_allclose(level_depth(books)[0], [4.5, 5, 3, 3.5])
 
 
 def test_a_level_that_is_not_there_has_no_flow() -> None:
     bid, ask = side([10.0, 10.0], -0.1, [[5, 2], [7, 2]], levels=5), side([10.2, 10.2], 0.1, [[4, 1], [3, 1]])
-    flow = level_flow(Book(np.arange(2), bid, ask))
-    assert np.isfinite(flow[:, :5]).all()
-    assert np.isnan(flow[:, 5:]).all()
+    flow = level_flow(*second_by_second(bid, ask))
+    assert np.isfinite(flow[:5]).all()
+    assert np.isnan(flow[5:]).all()
+
+
+def test_a_pair_of_books_is_looked_at_once_however_long_it_stands() -> None:
+    standing = np.array([[0, 0, 1, 1, -1, 2], [3, 4, 4, 4, 4, 4]])
+    step = pairs(standing, 1)
+    assert list(zip(step.then.tolist(), step.now.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1), (3, 4), (4, 4)]
+    np.testing.assert_array_equal(step.place, [[0, 1, 2, -1, -1], [3, 4, 4, 4, 4]])
+    said = step.by_second(np.arange(5.0))
+    np.testing.assert_array_equal(said, [[0, 1, 2, np.nan, np.nan], [3, 4, 4, 4, 4]])
 
 
 def test_the_component_is_that_of_the_largest_singular_value() -> None:

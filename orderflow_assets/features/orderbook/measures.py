@@ -1,13 +1,14 @@
-"""One series' book minutes from its book seconds."""
+"""Book minutes of several series from their snapshots."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from orderflow_assets.features.grid import Array, Mask, slope
-from orderflow_assets.features.orderbook import changes, depth, flow, walls
-from orderflow_assets.features.orderbook.changes import Traded
-from orderflow_assets.features.orderbook.seconds import BPS, Book
+from orderflow_assets.features.orderbook import changes, depth, flow
+from orderflow_assets.features.orderbook.changes import Pairs, Traded
+from orderflow_assets.features.orderbook.seconds import BPS, Books
+from orderflow_assets.features.orderbook.walls import Walls
 
 LEAD_IN_S = 10
 """Seconds of book before the first bar that its first second looks back to."""
@@ -17,89 +18,96 @@ _LEAST_SECONDS = 30
 """Seconds of a bar a slope needs."""
 
 
-def minutes_of(book: Book, sold: Traded, bought: Traded, bars: int) -> dict[str, Array]:
-    """Every measure of one series, (bars,) each, from a book that starts ``LEAD_IN_S`` seconds before the first bar."""
+def minutes_of(book: Books, sold: Traded, bought: Traded, bars: int) -> dict[str, Array]:
+    """Every measure, (series, bars) each, from books that start ``LEAD_IN_S`` seconds before the first bar."""
 
-    def per_bar(values: np.ndarray) -> np.ndarray:
-        return values[len(values) - bars * _SECONDS :].reshape(bars, _SECONDS)
+    def per_bar(seconds: np.ndarray) -> np.ndarray:
+        return seconds[:, seconds.shape[1] - bars * _SECONDS :].reshape(-1, bars, _SECONDS)
 
-    def mean(values: Array) -> Array:
-        seconds = per_bar(values)
+    def mean(seconds: Array) -> Array:
+        total, count = _summed(per_bar(seconds))
         with np.errstate(invalid="ignore"):
-            return np.nansum(seconds, axis=1) / np.isfinite(seconds).sum(axis=1)
+            return total / count
 
-    def total(values: Array) -> Array:
-        seconds = per_bar(values)
-        return np.where(np.isfinite(seconds).any(axis=1), np.nansum(seconds, axis=1), np.nan)
+    def total(seconds: Array) -> Array:
+        summed, count = _summed(per_bar(seconds))
+        return np.where(count > 0, summed, np.nan)
 
-    def seen(*flags: Mask) -> Array:
-        known = np.isfinite(per_bar(book.mid)).any(axis=1)
-        return np.where(known, per_bar(np.logical_or.reduce(flags)).any(axis=1), np.nan)
+    def closing(seconds: np.ndarray) -> np.ndarray:
+        return per_bar(seconds)[:, :, -1]
 
-    sides = {"bid": (book.bid, sold, True), "ask": (book.ask, bought, False)}
-    near = {
-        name: depth.within(side.price * side.qty, book.distance(side), depth.NEAR_BPS)
-        for name, (side, _, _) in sides.items()
+    known = per_bar(book.standing >= 0)
+
+    def seen(flags: Mask) -> Array:
+        return np.where(known.any(axis=2), per_bar(flags).any(axis=2), np.nan)
+
+    step, lagged = changes.pairs(book.standing, 1), changes.pairs(book.standing, LEAD_IN_S)
+    sides = {
+        name: (side, distance, traded, name == "bid")
+        for name, side, distance, traded in zip(("bid", "ask"), book.sides, book.distances, (sold, bought), strict=True)
     }
-    wall = {name: walls.walls(book, side) for name, (side, _, _) in sides.items()}
-    moved = [changes.added_and_cancelled(*side) for side in sides.values()]
-    added, cancelled = (total(bid + ask) for bid, ask in zip(*moved, strict=True))
-    kept = [changes.survived(side, bid) for side, _, bid in sides.values()]
+    taken = {name: changes.taken(side, step, traded) for name, (side, _, traded, _) in sides.items()}
+    wall = {name: Walls.of(side, away, book.standing, bid) for name, (side, away, _, bid) in sides.items()}
+    moved = [changes.added_and_cancelled(side, step, taken[name], bid) for name, (side, _, _, bid) in sides.items()]
+    added, cancelled = (total(step.by_second(bid + ask)) for bid, ask in zip(*moved, strict=True))
+    kept = [changes.survived(side, lagged, bid) for side, _, _, bid in sides.values()]
     still, stood = (bid + ask for bid, ask in zip(*kept, strict=True))
-    reach = depth.coverage(book)
-    centre = depth.centre(book)
-    log_depth = depth.log_depth(book)
-    before = np.concatenate([[np.nan], log_depth[:-1]])
-    now = np.where(np.isfinite(before), log_depth, np.nan)
+    reach, centre = depth.coverage(book), depth.centre(book)
+    log_depth = book.by_second(depth.log_depth(book))
+    pair_sum, product = log_depth[:, 1:] + log_depth[:, :-1], log_depth[:, 1:] * log_depth[:, :-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "depth_imbalance_5": mean(depth.imbalance(book, 5)),
-            "depth_imbalance_10": mean(depth.imbalance(book, 10)),
-            "cumulative_depth_imbalance": mean(depth.band_imbalance(book, reach)),
-            "coverage_bps": mean(reach),
-            "liquidity_gradient": mean(depth.gradient(book)),
-            "liquidity_concentration_idx": mean(depth.concentration(book)),
-            "vwap_depth": per_bar(centre)[:, -1],
-            "vwap_depth_bps": per_bar(BPS * (centre / book.mid - 1))[:, -1],
-            "bid_depth_5": mean(depth.notional(book.bid, 5)),
-            "ask_depth_5": mean(depth.notional(book.ask, 5)),
-            "bid_depth_10": mean(depth.notional(book.bid, 10)),
-            "ask_depth_10": mean(depth.notional(book.ask, 10)),
-            "add_cancel_ratio": added / (added + cancelled),
-            "liquidity_persistence_score": mean(still / stood),
-            "liquidity_migration_velocity": _SECONDS * slope(per_bar(depth.mean_distance(book)), _LEAST_SECONDS),
-            "pull_wall_detected": seen(
-                walls.pulled(book.bid, wall["bid"], sold, True), walls.pulled(book.ask, wall["ask"], bought, False)
-            ),
-            "push_wall_detected": seen(
-                walls.pushed(book.bid, wall["bid"], True), walls.pushed(book.ask, wall["ask"], False)
-            ),
-            **{f"{name}_depth_25bps": mean(values) for name, values in near.items()},
+        of_snapshots = {
+            "depth_imbalance_5": depth.imbalance(book, 5),
+            "depth_imbalance_10": depth.imbalance(book, 10),
+            "cumulative_depth_imbalance": depth.band_imbalance(book, reach),
+            "coverage_bps": reach,
+            "liquidity_gradient": depth.gradient(book),
+            "liquidity_concentration_idx": depth.concentration(book),
+            **{f"{name}_depth_5": depth.notional(side, 5) for name, (side, *_) in sides.items()},
+            **{f"{name}_depth_10": depth.notional(side, 10) for name, (side, *_) in sides.items()},
             **{
-                f"{name}_wall_detected": np.where(
-                    np.isfinite(per_bar(book.mid)[:, -1]), per_bar(np.logical_or.reduce(levels, axis=1))[:, -1], np.nan
-                )
-                for name, levels in wall.items()
+                f"{name}_depth_25bps": depth.within(side.value, away, depth.NEAR_BPS)
+                for name, (side, away, *_) in sides.items()
             },
-            **dict(zip(flow.MLOFI, _level_flow(book, bars), strict=True)),
-            "log_depth_count": per_bar(np.isfinite(log_depth)).sum(axis=1).astype(float),
+        }
+        return {
+            **{name: mean(book.by_second(values)) for name, values in of_snapshots.items()},
+            "vwap_depth": closing(book.by_second(centre)),
+            "vwap_depth_bps": closing(book.by_second(BPS * (centre / book.mid - 1))),
+            "add_cancel_ratio": added / (added + cancelled),
+            "liquidity_persistence_score": mean(lagged.by_second(still / stood)),
+            "liquidity_migration_velocity": _SECONDS
+            * slope(per_bar(book.by_second(depth.mean_distance(book))), _LEAST_SECONDS),
+            "pull_wall_detected": seen(wall["bid"].pulled(step, taken["bid"]) | wall["ask"].pulled(step, taken["ask"])),
+            "push_wall_detected": seen(wall["bid"].pushed() | wall["ask"].pushed()),
+            **{
+                f"{name}_wall_detected": np.where(known[:, :, -1], closing(walls.seen), np.nan)
+                for name, walls in wall.items()
+            },
+            **dict(zip(flow.MLOFI, _level_flow(book, step, bars), strict=True)),
+            "log_depth_count": np.isfinite(per_bar(log_depth)).sum(axis=2).astype(float),
             "log_depth_sum": total(log_depth),
             "log_depth_square": total(log_depth**2),
-            "log_depth_pairs": per_bar(np.isfinite(now * before)).sum(axis=1).astype(float),
-            "log_depth_pair_sum": total(now + before),
-            "log_depth_product": total(now * before),
+            "log_depth_pairs": np.isfinite(per_bar(product)).sum(axis=2).astype(float),
+            "log_depth_pair_sum": total(pair_sum),
+            "log_depth_product": total(product),
         }
 
 
-def _level_flow(book: Book, bars: int) -> Array:
-    """Flow of each level over the mean size of all ten, (levels, bars)."""
+def _summed(seconds: Array) -> tuple[Array, Array]:
+    """Sum and number of the known values along the last axis."""
+    known = np.isfinite(seconds)
+    return np.where(known, seconds, 0.0).sum(axis=-1), np.count_nonzero(known, axis=-1)
 
-    def total(values: Array) -> tuple[Array, Array]:
-        seconds = values[len(values) - bars * _SECONDS :].reshape(bars, _SECONDS, flow.LEVELS)
-        known = np.isfinite(seconds)
-        return np.where(known, seconds, 0.0).sum(axis=1), known.sum(axis=1)
 
-    (moved, seen), (size, shown) = total(flow.level_flow(book)), total(flow.level_depth(book))
+def _level_flow(book: Books, step: Pairs, bars: int) -> Array:
+    """Flow of each level over the mean size of all ten, (levels, series, bars)."""
+
+    def total(seconds: Array) -> tuple[Array, Array]:
+        return _summed(seconds[..., seconds.shape[-1] - bars * _SECONDS :].reshape(*seconds.shape[:-1], bars, _SECONDS))
+
+    moved, seen = total(step.by_second(flow.level_flow(book, step)))
+    size, shown = _summed(flow.level_depth(book).T)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_depth = size.sum(axis=1) / shown.sum(axis=1)
-        return np.where(seen > 0, moved / mean_depth[:, None], np.nan).T
+        mean_depth = total(book.by_second(size))[0] / total(book.by_second(shown.astype(float)))[0]
+        return np.where(seen > 0, moved / mean_depth, np.nan)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow.compute as pc
 
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, STALE, closed_window, hours
-from orderflow_assets.features.grid import Grid, Identity, epoch_us, split_series
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, NUMBER, SERIES, STALE, closed_window, hours
+from orderflow_assets.features.grid import Grid, epoch_us
 from orderflow_assets.features.orderbook.changes import Traded
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
-from orderflow_assets.features.orderbook.flow import MLOFI
+from orderflow_assets.features.orderbook.flow import MLOFI, touch_minutes
 from orderflow_assets.features.orderbook.measures import LEAD_IN_S, minutes_of
 from orderflow_assets.features.orderbook.seconds import read_books
 from orderflow_assets.layer import Layer
@@ -69,38 +70,23 @@ BOOKS_1M = Table(
     "One row per series and minute that had book snapshots.",
 )
 
-_FLOW_SQL = f"""
-WITH touch AS (
-    SELECT {SERIES}, timestamp, bid_1_price AS b, bid_1_qty AS qb, ask_1_price AS a, ask_1_qty AS qa,
-           coalesce(b < a AND qb IS NOT NULL AND qa IS NOT NULL, false) AS valid,
-           lag(struct_pack(t := timestamp, b := b, qb := qb, a := a, qa := qa, valid := valid)) OVER (
-               PARTITION BY {SERIES} ORDER BY timestamp, id
-           ) AS was
-    FROM main.orderbooks
-    WHERE timestamp > $start::TIMESTAMP - INTERVAL {STALE.seconds} SECOND AND timestamp < $end::TIMESTAMP
-), flow AS (
-    SELECT *, CASE WHEN valid AND was.valid AND timestamp - was.t <= INTERVAL {STALE.seconds} SECOND THEN
-        CASE WHEN b >= was.b THEN qb ELSE 0 END - CASE WHEN b <= was.b THEN was.qb ELSE 0 END
-        - CASE WHEN a <= was.a THEN qa ELSE 0 END + CASE WHEN a >= was.a THEN was.qa ELSE 0 END END AS e
-    FROM touch
-    WHERE timestamp >= $start::TIMESTAMP
-)
-SELECT {SERIES}, date_trunc('minute', timestamp) + INTERVAL 1 MINUTE AS bar_ts,
-       count(*) AS n_obs,
-       sum(e) AS ofi_cks,
-       sum(e) / nullif(avg((qb + qa) / 2) FILTER (valid), 0) AS queue_position_drift
-FROM flow
-GROUP BY ALL
+_SINCE = f"timestamp > $start::TIMESTAMP - INTERVAL {STALE.seconds} SECOND AND timestamp < $end::TIMESTAMP"
+
+_SERIES_SQL = f"SELECT DISTINCT {SERIES}, {NUMBER} AS series FROM main.orderbooks WHERE {_SINCE} ORDER BY series"
+
+_TOUCH_SQL = f"""
+SELECT {NUMBER} AS series, epoch_us(timestamp) AS us, bid_1_price, bid_1_qty, ask_1_price, ask_1_qty
+FROM main.orderbooks
+WHERE {_SINCE}
+ORDER BY series, timestamp, id
 """
 
-_NOTHING = Traded(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-
-_TRADED_SQL = f"""
-SELECT {SERIES}, side, price, (epoch_us(timestamp) + 999999) // 1000000 AS second, sum(quantity) AS qty
+_TRADES_SQL = f"""
+SELECT {NUMBER} AS series, side = 'sell' AS sold, (epoch_us(timestamp) + 999999) // 1000000 AS second, price,
+       quantity AS qty
 FROM main.trades
 WHERE timestamp > $start::TIMESTAMP AND timestamp <= $end::TIMESTAMP
-GROUP BY ALL
-ORDER BY {SERIES}, second
+ORDER BY series
 """
 
 
@@ -111,31 +97,22 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 def _hour(store: Store, start: datetime, end: datetime) -> int:
     bars = round((end - start) / MINUTE)
-    flow = store.query(_FLOW_SQL, {"start": start, "end": end}, timeout_s=600)
-    if not flow.num_rows:
+    named, touch, trades = (
+        store.query(sql, {"start": start, "end": end}, timeout_s=600) for sql in (_SERIES_SQL, _TOUCH_SQL, _TRADES_SQL)
+    )
+    if not named.num_rows:
         return store.write(BOOKS_1M, BOOKS_1M.arrow_schema.empty_table(), Window(start, end))
-    trades = _traded(store, start, end)
-    measured = {
-        identity: minutes_of(book, *trades.get(identity, (_NOTHING, _NOTHING)), bars)
-        for identity, book in read_books(store, start - timedelta(seconds=LEAD_IN_S), end)
-    }
-    grid = Grid.of(flow, start + MINUTE, end, MINUTE)
-    names = measured[grid.series[0]]
-    values = {name: np.stack([measured[series][name] for series in grid.series]) for name in names}
-    return store.write(BOOKS_1M, grid.table(BOOKS_1M, grid.columns | values, bars), Window(start, end))
-
-
-def _traded(store: Store, start: datetime, end: datetime) -> dict[Identity, tuple[Traded, Traded]]:
-    """What traded from the bids (takers sold) and from the asks (takers bought), per series."""
-    rows = store.query(_TRADED_SQL, {"start": start, "end": end}, timeout_s=600)
-    first = epoch_us(start) // 1_000_000 - LEAD_IN_S
-    taken = {}
-    for identity, table in split_series(rows):
-        side = table["side"].to_numpy(zero_copy_only=False)
-        row, price, qty = table["second"].to_numpy() - first, table["price"].to_numpy(), table["qty"].to_numpy()
-        sold = side == "sell"
-        taken[identity] = (Traded(row[sold], price[sold], qty[sold]), Traded(row[~sold], price[~sold], qty[~sold]))
-    return taken
+    *names, numbers = (column.to_pylist() for column in named.columns)
+    values = touch_minutes(touch, np.array(numbers), epoch_us(start), bars)
+    sold, bought = (trades.filter(pc.equal(trades["sold"], side)) for side in (True, False))
+    first = start - timedelta(seconds=LEAD_IN_S)
+    for books in read_books(store, np.array(numbers), first, end):
+        from_bids, from_asks = (Traded.of(part, books.series, epoch_us(first) // 1_000_000) for part in (sold, bought))
+        places = np.searchsorted(numbers, books.series)
+        for name, measured in minutes_of(books, from_bids, from_asks, bars).items():
+            values.setdefault(name, np.full((len(numbers), bars), np.nan))[places] = measured
+    grid = Grid(tuple(zip(*names, strict=True)), start + MINUTE, MINUTE, values["n_obs"] > 0, values)
+    return store.write(BOOKS_1M, grid.table(BOOKS_1M, values, bars), Window(start, end))
 
 
 _OF_TEN_LEVELS = (

@@ -1,16 +1,22 @@
-"""The book second by second, as arrays: the last snapshot at or before each second, 5 s old at most."""
+"""Book snapshots as arrays, and which of them stands at each second: the last at or before it, 5 s old at most.
+
+What one snapshot says is computed once, however many seconds it stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from orderflow_assets.bars.series import NUMBER, SERIES, STALE
-from orderflow_assets.features.grid import Array, Identity, epoch_us, split_series
+from orderflow_assets.bars.series import NUMBER, STALE
+from orderflow_assets.features.grid import Array, epoch_us
 from orderflow_streaming.schema import LEVELS
 from orderflow_streaming.store import Store
 
@@ -18,36 +24,64 @@ DEPTH = 20
 """Levels per side the arrays hold; those a venue does not publish are NaN."""
 
 BPS = 1e4
+BATCH = 8192
+"""Snapshots that are looked at together, or all of one series if it has more: arrays that stay in the cache."""
+
+Places = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Side:
-    """Prices and sizes, shape (seconds, levels), best first; NaN where there is no level or no fresh book."""
+    """Prices and sizes of one side, shape (levels, snapshots), best first; NaN where there is no level."""
 
     price: Array
     qty: Array
 
+    @cached_property
+    def value(self) -> Array:
+        return self.price * self.qty
 
-@dataclass(frozen=True, slots=True)
-class Book:
-    """One series' book at ``seconds`` (Unix time, consecutive)."""
+    def best(self, levels: int, snapshots: Places | slice = slice(None)) -> Side:
+        """The best ``levels`` of ``snapshots``."""
+        return Side(self.price[:levels, snapshots], self.qty[:levels, snapshots])
 
-    seconds: np.ndarray
+
+@dataclass(frozen=True)
+class Books:
+    """Snapshots of ``series``, told by their ``NUMBER`` and in its order, one series after the other.
+
+    ``standing`` is (series, seconds), consecutive seconds: the place of the snapshot that stands then, -1 where no
+    book is fresh and uncrossed.
+    """
+
+    series: Places
     bid: Side
     ask: Side
-
-    @property
-    def mid(self) -> Array:
-        return (self.bid.price[:, 0] + self.ask.price[:, 0]) / 2
+    standing: Places
 
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.bid, self.ask
 
-    def distance(self, side: Side) -> Array:
-        """Distance of each level from the mid in bps, (seconds, levels); positive on both sides."""
-        mid = self.mid[:, None]
-        return BPS * np.abs(side.price - mid) / mid
+    @cached_property
+    def mid(self) -> Array:
+        return (self.bid.price[0] + self.ask.price[0]) / 2
+
+    @cached_property
+    def distances(self) -> tuple[Array, Array]:
+        """Distance of each bid and ask from the mid in bps, (levels, snapshots); positive on both sides."""
+        bid, ask = (BPS * np.abs(side.price - self.mid) / self.mid for side in self.sides)
+        return bid, ask
+
+    def by_second(self, values: Array) -> Array:
+        """What each snapshot says, (snapshots,), at the seconds it stands: (series, seconds)."""
+        return placed(values, self.standing)
+
+
+def placed(values: Array, places: Places) -> Array:
+    """``values`` along their last axis at ``places``, NaN at -1."""
+    blank = np.full((*values.shape[:-1], 1), np.nan)
+    return np.concatenate([values, blank], axis=-1)[..., places]
 
 
 _LEVELS = ", ".join(
@@ -63,52 +97,80 @@ WITH last AS (
     WHERE timestamp > $since::TIMESTAMP AND timestamp <= $until::TIMESTAMP
     GROUP BY series, second
 )
-SELECT {SERIES}, epoch_us(b.timestamp) AS us, {_LEVELS}, b.bid_tail, b.ask_tail
+SELECT l.series, epoch_us(b.timestamp) AS us, {_LEVELS}, b.bid_tail, b.ask_tail
 FROM last l JOIN main.orderbooks b ON b.id = l.row.i AND b.timestamp = l.row.t
 WHERE b.timestamp > $since::TIMESTAMP AND b.timestamp <= $until::TIMESTAMP
-ORDER BY series, b.timestamp
 """
 
 
-def read_books(store: Store, first: datetime, last: datetime) -> Iterator[tuple[Identity, Book]]:
-    """The books of every series that has any, at each second from ``first`` to ``last``, both included."""
+def read_books(store: Store, series: Places, first: datetime, last: datetime) -> Iterator[Books]:
+    """The books of ``series``, told by their ``NUMBER``, at each second from ``first`` to ``last``, both included.
+
+    They come several series at a time; a series without a book is left out.
+    """
     rows = store.query(_SQL, {"since": first - STALE - timedelta(seconds=1), "until": last}, timeout_s=600)
-    seconds = np.arange(epoch_us(first) // 1_000_000, epoch_us(last) // 1_000_000 + 1)
-    for identity, table in split_series(rows):
-        yield identity, _on_grid(table, seconds)
+    number, stamped = rows["series"].to_numpy(), rows["us"].to_numpy()
+    order = np.lexsort((stamped, number))
+    order = order[np.isin(number[order], series)]
+    bids, asks = (_Levels.of(rows, name) for name in ("bid", "ask"))
+    numbers, opening = np.unique(number[order], return_index=True)
+    moments = 1_000_000 * np.arange(epoch_us(first) // 1_000_000, epoch_us(last) // 1_000_000 + 1)
+    edges = [*opening.tolist(), len(order)]
+    for group in _batches(edges):
+        taken = order[edges[group.start] : edges[group.stop]]
+        standing = _standing(np.split(stamped[taken], opening[group][1:] - edges[group.start]), moments)
+        bid, ask = bids.at(taken), asks.at(taken)
+        uncrossed = bid.price[0] < ask.price[0]
+        yield Books(numbers[group], bid, ask, np.where(uncrossed[standing], standing, -1))
 
 
-def _on_grid(table: pa.Table, seconds: np.ndarray) -> Book:
-    stamped = table["us"].to_numpy()
-    row = np.searchsorted(stamped, seconds * 1_000_000, side="right") - 1
-    fresh = (row >= 0) & (seconds * 1_000_000 - stamped[row] <= _STALE_US)
-    sides = {name: _side(table, name) for name in ("bid", "ask")}
-    best_bid, best_ask = (sides[name].price[:, 0] for name in ("bid", "ask"))
-    fresh &= (best_bid < best_ask)[row]
-    return Book(seconds, *(_taken(sides[name], row, fresh) for name in ("bid", "ask")))
+def _batches(edges: Sequence[int]) -> Iterator[slice]:
+    """Runs of series with ``BATCH`` snapshots or more together; ``edges`` are where each begins, and the end."""
+    opening = 0
+    for place in range(1, len(edges)):
+        if edges[place] - edges[opening] >= BATCH or place == len(edges) - 1:
+            yield slice(opening, place)
+            opening = place
 
 
-def _taken(side: Side, row: np.ndarray, fresh: np.ndarray) -> Side:
-    blank = np.where(fresh, 1.0, np.nan)[:, None]
-    return Side(side.price[row] * blank, side.qty[row] * blank)
+def _standing(stamped: Sequence[Places], moments: Places) -> Places:
+    """Place among all the ``stamped`` of the last one of each series at or before each moment; -1 where it is stale."""
+    places, offset = [], 0
+    for us in stamped:
+        row = np.searchsorted(us, moments, side="right") - 1
+        fresh = (row >= 0) & (moments - us[row] <= _STALE_US)
+        places.append(np.where(fresh, row + offset, -1))
+        offset += len(us)
+    return np.stack(places)
 
 
-def _side(table: pa.Table, name: str) -> Side:
-    price, qty = (
-        np.column_stack([table[f"{name}_{level}_{what}"].to_numpy() for level in range(1, LEVELS + 1)])
-        for what in ("price", "qty")
-    )
-    tail = _tail(table[f"{name}_tail"].combine_chunks())
-    return Side(np.hstack([price, tail[:, :, 0]]), np.hstack([qty, tail[:, :, 1]]))
+@dataclass(frozen=True)
+class _Levels:
+    """One side of the rows as read: the first levels column by column, the others in pairs of price and size."""
 
+    columns: list[Array]
+    pairs: Array
+    first: Places
+    count: Places
 
-def _tail(column: pa.ListArray) -> Array:
-    """Levels 11 to 20 as (rows, levels, [price, qty]), NaN where there are fewer."""
-    tail = np.full((len(column), DEPTH - LEVELS, 2), np.nan)
-    counts = column.value_lengths().fill_null(0).to_numpy()
-    row = np.repeat(np.arange(len(column)), counts)
-    level = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    levels = column.flatten().flatten().to_numpy().reshape(-1, 2)
-    kept = level < DEPTH - LEVELS
-    tail[row[kept], level[kept]] = levels[kept]
-    return tail
+    @classmethod
+    def of(cls, rows: pa.Table, side: str) -> _Levels:
+        names = [f"{side}_{level}_{what}" for what in ("price", "qty") for level in range(1, LEVELS + 1)]
+        tail = rows[f"{side}_tail"].combine_chunks()
+        count = tail.value_lengths().fill_null(0).to_numpy()
+        pairs = tail.flatten().flatten().to_numpy()
+        return cls([rows[name].to_numpy() for name in names], pairs, 2 * (np.cumsum(count) - count), count)
+
+    def at(self, snapshots: Places) -> Side:
+        levels = np.full((2, DEPTH, len(snapshots)), np.nan)
+        for column, place in zip(self.columns, itertools.product(range(2), range(LEVELS)), strict=True):
+            levels[place] = column[snapshots]
+        first, count = self.first[snapshots], self.count[snapshots]
+        for level in range(DEPTH - LEVELS):
+            shown = np.flatnonzero(count > level)
+            place = first[shown] + 2 * level
+            levels[0, LEVELS + level, shown], levels[1, LEVELS + level, shown] = (
+                self.pairs[place],
+                self.pairs[place + 1],
+            )
+        return Side(*levels)

@@ -6,12 +6,14 @@ A wall is a level of the best ten, at most 25 bps from the mid, whose size excee
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from orderflow_assets.features.grid import Array, Mask
-from orderflow_assets.features.orderbook.changes import Traded, covered
+from orderflow_assets.features.orderbook.changes import Pairs, covered
 from orderflow_assets.features.orderbook.depth import NEAR_BPS
-from orderflow_assets.features.orderbook.seconds import Book, Side
+from orderflow_assets.features.orderbook.seconds import Places, Side
 
 LEVELS = 10
 SIGMAS = 6 * 1.4826
@@ -22,63 +24,87 @@ LOST = 0.8
 TRADED = 0.2
 
 
-def walls(book: Book, side: Side) -> Mask:
-    """Which levels are walls, (seconds, levels); none where a side has fewer than ten levels."""
-    qty = side.qty[:, :LEVELS]
-    middle = np.median(qty, axis=1, keepdims=True)
-    mad = np.median(np.abs(qty - middle), axis=1, keepdims=True)
-    near = book.distance(side)[:, :LEVELS] <= NEAR_BPS * (1 + 1e-9)
-    return (qty > middle + SIGMAS * mad) & (mad > 0) & near
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """The walls of one side: which levels of each snapshot are, (levels, snapshots), and what stands each second."""
 
+    side: Side
+    bid: bool
+    wall: Mask
+    standing: Places
 
-def pulled(side: Side, wall: Mask, traded: Traded, bid: bool) -> Mask:
-    """Seconds in which a wall that had stood for 5 s lost 80 % untraded, (seconds,)."""
-    second, level = np.nonzero(wall[:-1])
-    price, qty = side.price[second, level], side.qty[second, level]
-    for lag in range(1, STANDING_S + 1):
-        stood = _level_at(side, wall, second - lag, price) >= 0
-        second, price, qty = second[stood], price[stood], qty[stood]
-    after = second + 1
-    left = _size(side, after, price)
-    loss = qty - left
-    gone = loss >= LOST * qty
-    traded_there = np.zeros_like(qty)
-    for index in np.flatnonzero(gone):
-        hit = (traded.row == after[index]) & (traded.price == price[index])
-        traded_there[index] = traded.qty[hit].sum()
-    seen = covered(price[:, None], side.price[after, :LEVELS], bid)[:, 0]
-    flags = np.zeros(len(wall), dtype=bool)
-    flags[after[gone & seen & (traded_there < TRADED * loss)]] = True
-    return flags
+    @classmethod
+    def of(cls, side: Side, distance: Array, standing: Places, bid: bool) -> Walls:
+        """None where a side has fewer than ten levels."""
+        qty = side.qty[:LEVELS]
+        middle = np.median(qty, axis=0)
+        mad = np.median(np.abs(qty - middle), axis=0)
+        near = distance[:LEVELS] <= NEAR_BPS * (1 + 1e-9)
+        return cls(side.best(LEVELS), bid, (qty > middle + SIGMAS * mad) & (mad > 0) & near, standing)
 
+    @property
+    def seen(self) -> Mask:
+        """Seconds in which some level is a wall, (series, seconds)."""
+        return (self.standing >= 0) & np.logical_or.reduce(self.wall)[self.standing]
 
-def pushed(side: Side, wall: Mask, bid: bool) -> Mask:
-    """Seconds in which a new wall has survived 2 s, (seconds,)."""
-    second, level = np.nonzero(wall)
-    price, qty = side.price[second, level], side.qty[second, level]
-    for later in range(1, SURVIVING_S + 1):
-        survives = _level_at(side, wall, second + later, price) >= 0
-        second, price, qty = second[survives], price[survives], qty[survives]
-    known = second >= STANDING_S
-    second, price, qty = second[known], price[known], qty[known]
-    earlier = second - STANDING_S
-    was_wall = _level_at(side, wall, earlier, price) >= 0
-    size = _size(side, earlier, price)
-    seen = covered(price[:, None], side.price[earlier, :LEVELS], bid)[:, 0]
-    new = seen & (~was_wall | (qty > GROWTH * size))
-    flags = np.zeros(len(wall), dtype=bool)
-    flags[second[new] + SURVIVING_S] = True
-    return flags
+    def pulled(self, step: Pairs, traded: Array) -> Mask:
+        """Seconds in which a wall that had stood for 5 s lost 80 % untraded, (series, seconds).
 
+        ``traded`` is what each pair of ``step`` a second apart lost to takers, (levels, pairs).
+        """
+        now, after = self.standing[:, :-1], self.standing[:, 1:]
+        level, series, second = self._found((now >= 0) & (after >= 0) & (now != after))
+        for lag in range(1, STANDING_S + 1):
+            snapshot = self.standing[series, second]
+            stood = self._is_wall(series, second - lag, self.side.price[level, snapshot])
+            level, series, second = level[stood], series[stood], second[stood]
+        price, qty = self._level(level, series, second)
+        following = self.standing[series, second + 1]
+        loss = qty - self._size(following, price)
+        untraded = traded[level, step.place[series, second]] < TRADED * loss
+        seen = covered(price, self.side.price[:, following], self.bid)
+        gone = (loss >= LOST * qty) & seen & untraded
+        return self._flags(series[gone], second[gone] + 1)
 
-def _level_at(side: Side, wall: Mask, second: np.ndarray, price: Array) -> np.ndarray:
-    """Level of the wall at ``price`` in ``second``, -1 where there is none or no such second."""
-    inside = (second >= 0) & (second < len(wall))
-    row = np.where(inside, second, 0)
-    same = (side.price[row, :LEVELS] == price[:, None]) & wall[row] & inside[:, None]
-    return np.where(same.any(axis=1), same.argmax(axis=1), -1)
+    def pushed(self) -> Mask:
+        """Seconds in which a new wall has survived 2 s, (series, seconds)."""
+        level, series, second = self._found(self.standing >= 0)
+        early = second >= STANDING_S
+        level, series, second = level[early], series[early], second[early]
+        price, qty = self._level(level, series, second)
+        earlier = self.standing[series, second - STANDING_S]
+        seen = (earlier >= 0) & covered(price, self.side.price[:, earlier], self.bid)
+        was_wall = self._is_wall(series, second - STANDING_S, price)
+        new = seen & (~was_wall | (qty > GROWTH * self._size(earlier, price)))
+        series, second, price = series[new], second[new], price[new]
+        for later in range(1, SURVIVING_S + 1):
+            survives = self._is_wall(series, second + later, price)
+            series, second, price = series[survives], second[survives], price[survives]
+        return self._flags(series, second + SURVIVING_S)
 
+    def _found(self, where: Mask) -> tuple[Places, Places, Places]:
+        """Level, series and second of each wall in the seconds ``where``, (series, seconds)."""
+        series, second = np.nonzero(where & self.seen[:, : where.shape[1]])
+        level, place = np.nonzero(self.wall[:, self.standing[series, second]])
+        return level, series[place], second[place]
 
-def _size(side: Side, second: np.ndarray, price: Array) -> Array:
-    same = side.price[second, :LEVELS] == price[:, None]
-    return np.where(same, side.qty[second, :LEVELS], 0.0).sum(axis=1)
+    def _level(self, level: Places, series: Places, second: Places) -> tuple[Array, Array]:
+        """Price and size of levels."""
+        snapshot = self.standing[series, second]
+        return self.side.price[level, snapshot], self.side.qty[level, snapshot]
+
+    def _is_wall(self, series: Places, second: Places, price: Array) -> Mask:
+        """Whether there is a wall at ``price`` in ``second``; not where there is no such second."""
+        inside = (second >= 0) & (second < self.standing.shape[1])
+        snapshot = np.where(inside, self.standing[series, np.where(inside, second, 0)], -1)
+        same = (self.side.price[:, snapshot] == price) & self.wall[:, snapshot]
+        return (snapshot >= 0) & same.any(axis=0)
+
+    def _size(self, snapshot: Places, price: Array) -> Array:
+        same = self.side.price[:, snapshot] == price
+        return np.where(same, self.side.qty[:, snapshot], 0.0).sum(axis=0)
+
+    def _flags(self, series: Places, second: Places) -> Mask:
+        flags = np.zeros(self.standing.shape, dtype=bool)
+        flags[series, second] = True
+        return flags
