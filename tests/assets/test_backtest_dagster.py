@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from orderflow_assets.definitions import build_defs
+from orderflow_assets.defs.forecasting.backtests import backtest_job, backtests
 from orderflow_assets.forecasting.backtest.engine import Plan, walk
 from orderflow_assets.forecasting.frame import Frame
 from orderflow_assets.forecasting.models import SPECS
@@ -68,7 +68,8 @@ def place(served: StoreServer, tmp_path: Path) -> Iterator[Place]:
     with connect(tmp_path, scope="write") as store, DagsterInstance.local_temp(str(home)) as instance:
         plant(store, BTC, momentum(BARS, seed=1))
         instance.add_dynamic_partitions("series", [BTC.key, ETH.key])
-        yield Place(store, instance, build_defs({"store": StoreResource(data_dir=str(tmp_path))}), tmp_path)
+        resources = {"store": StoreResource(data_dir=str(tmp_path))}
+        yield Place(store, instance, Definitions([backtests], jobs=[backtest_job], resources=resources), tmp_path)
 
 
 def metadata(result: ExecuteInProcessResult, key: AssetKey) -> dict[str, Any]:
