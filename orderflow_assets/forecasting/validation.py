@@ -39,10 +39,14 @@ class Fold:
     test: np.ndarray
 
 
-def expanding(bars: int, gap: int, folds: int = 5) -> Iterator[Fold]:
-    """Of ``folds + 1`` blocks all but the first are forecast, each from everything before it."""
+def expanding(bars: int, gap: int, folds: int = 5, first: float | None = None) -> Iterator[Fold]:
+    """``folds`` blocks are forecast, each from everything before it.
+
+    ``first`` is the share of the bars before the first of them; None: as many as are in a block.
+    """
     _at_least(2, folds=folds)
-    for test in np.array_split(np.arange(bars), folds + 1)[1:]:
+    start = int(bars * (1 / (folds + 1) if first is None else first))
+    for test in np.array_split(np.arange(start, bars), folds):
         yield Fold(np.arange(test[0] - gap), test)
 
 

@@ -128,7 +128,7 @@ def test_momentum_is_told_from_a_walk_nobody_can_predict(strategy: str) -> None:
     guessed = cross_validate(spec, target, frame_of(random_walk(2_500, seed=4)), strategy, folds=3)
     assert learnt.folds == 3
     assert learnt.gap == 12 + 144 + 25
-    assert learnt.mean < 0.97 < guessed.mean
+    assert learnt.mean < 0.985 < guessed.mean
     assert learnt.stability == "high"
     assert learnt.sizes[0][1] == len(split(strategy, 2_500, learnt.gap, folds=3)[0].test)
 
