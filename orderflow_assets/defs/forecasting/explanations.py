@@ -18,6 +18,7 @@ from dagster import (
     MaterializeResult,
     MetadataValue,
     asset,
+    define_asset_job,
 )
 
 from orderflow_assets.analytics.regimes import REGIMES
@@ -36,6 +37,7 @@ from orderflow_assets.plots import markdown
 from orderflow_assets.resources import StoreResource
 
 GROUP = "explanations"
+_TAGS = {"orderflow/heavy": "training", "dagster/max_runtime": "300"}
 TOLERANCE = 1e-6
 """How far base and contributions may be from the output, relative to it where it exceeds 1: single precision."""
 
@@ -180,11 +182,17 @@ def _most_scored(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if all(row[name] == most[name] for name in _OF_ONE)]
 
 
-explain = AutomationConditionSensorDefinition(
+explain_job = define_asset_job(
+    "explain",
+    selection=AssetSelection.assets(_EXPLANATIONS_KEY),
+    tags=_TAGS,
+    description="Explains the newest forecast of what serves a series, now.",
+)
+explanations_sensor = AutomationConditionSensorDefinition(
     "explanations",
     target=AssetSelection.groups(GROUP),
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=60,
-    run_tags={"dagster/priority": "-1", "orderflow/heavy": "training", "dagster/max_runtime": "300"},
+    run_tags={"dagster/priority": "-1", **_TAGS},
     description="Explains models that begin to serve, and says hourly where forecasts erred.",
 )

@@ -36,13 +36,19 @@ class Attention:
 def read(fitted: Fitted, frame: Frame, origin: int) -> Attention:
     """Selection and attention of the forecast at bar ``origin``.
 
-    Raises :class:`NotExplainableError` for any other model, or where the model has no answer at the origin.
+    Raises :class:`NotExplainableError` for any other model, for a target whose outcome is not that of the next bars,
+    and where the model has no answer at the origin.
     """
     if fitted.spec.name != MODEL:
         raise NotExplainableError(f"{fitted.spec.name} has no attention to read")
+    model: Any = fitted
+    if model.model.output_chunk_shift:
+        raise NotExplainableError(
+            f"{fitted.spec.name} skips the bars before the outcome of {fitted.target.name}, "
+            "and Darts reads the attention only of networks that skip none"
+        )
     from darts.explainability import TFTExplainer
 
-    model: Any = fitted
     learn = fitted.target.fed(fitted.spec.feed).learn(frame)
     values = model.scale.apply(np.column_stack([learn, covariates_of(frame, fitted.columns)]))
     window = slice(origin - fitted.spec.lags, origin + 1)
