@@ -60,11 +60,13 @@ _later_than_handled = (
     | AutomationCondition.any_deps_match(AutomationCondition.will_be_requested())
 )
 
+_due = ~AutomationCondition.in_latest_time_window() & (
+    AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | _later_than_handled
+)
+
 on_new_or_late_data = (
     AutomationCondition.in_latest_time_window(LOOKBACK)
-    & (AutomationCondition.newly_missing() | AutomationCondition.any_deps_updated() | _later_than_handled).since(
-        _handled & ~_later_than_handled
-    )
+    & _due.since(_handled & ~_later_than_handled)
     & ~AutomationCondition.any_deps_missing()
     & ~AutomationCondition.any_deps_in_progress()
     & ~AutomationCondition.in_progress()
@@ -72,8 +74,8 @@ on_new_or_late_data = (
 ).with_label("on_new_or_late_data")
 """An hour is computed when its inputs are there and again when one of them changes, up to :data:`LOOKBACK` back.
 
-Exactly that hour is computed. Later hours whose rolling baselines reach back into it are asked for by the sensor
-``late_corrections``.
+Exactly that hour is computed. The hour that runs by the wall clock is left to the schedule ``running_hour``; later
+hours whose rolling baselines reach back into a late one are asked for by the sensor ``late_corrections``.
 """
 
 on_new_data_whatever_the_model = on_new_or_late_data.ignore(AssetSelection.groups("models")).with_label(

@@ -145,6 +145,20 @@ def settle(progress: Progress, due: Due) -> Progress:
     return replace(progress, waiting=waiting, late=progress.late - set(due.closed), refreshed=refreshed)
 
 
+def newest(store: Store, streams: list[Stream], since: datetime, until: datetime) -> datetime | None:
+    """The newest event time from ``since`` up to ``until``; None where nothing happened."""
+    if not streams:
+        return None
+    parts = [
+        f"""SELECT max("{stream.time}") AS last FROM hot.{stream.name}
+            WHERE "{stream.time}" >= $since::TIMESTAMP AND "{stream.time}" <= $until::TIMESTAMP"""
+        for stream in streams
+    ]
+    sql = f"SELECT max(last) AS last FROM ({' UNION ALL '.join(parts)})"
+    found: datetime | None = store.query(sql, {"since": since, "until": until}).column("last")[0].as_py()
+    return found
+
+
 def describe(store: Store, streams: list[Stream], hours: Iterable[datetime]) -> list[HourReport]:
     """What each stream holds in each hour, oldest hour first; a report of zero rows where it holds nothing."""
     hours = sorted(hours)
@@ -201,7 +215,7 @@ def _due(before: Progress, progress: Progress, touched: set[datetime]) -> Due:
         hour for hour in progress.waiting if _closed(hour, progress) and not (hour in touched and _closed(hour, before))
     ]
     mark = _mark(progress.watermark)
-    running = _floor(mark - timedelta(microseconds=1), 60)
+    running = floor(progress.watermark, 60)
     fresh = mark != progress.refreshed and running in progress.waiting and running not in closed
     reported = tuple(closed[:MAX_HOURS])
     return Due(
@@ -223,9 +237,9 @@ def _races(before: Progress, progress: Progress) -> bool:
 
 
 def _mark(watermark: datetime) -> datetime:
-    return _floor(watermark, REFRESH_MINUTES)
+    return floor(watermark, REFRESH_MINUTES)
 
 
-def _floor(value: datetime, minutes: int) -> datetime:
+def floor(value: datetime, minutes: int) -> datetime:
     """``value`` cut to ``minutes``, a divisor of 60."""
     return value.replace(minute=value.minute - value.minute % minutes, second=0, microsecond=0)

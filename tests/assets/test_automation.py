@@ -132,13 +132,18 @@ def test_hours_reported_before_the_first_look_are_requested(
     assert clockwork.tick() == {}
 
 
-def test_the_running_hour_is_requested_each_time_it_is_reported(clockwork: Clockwork) -> None:
+def test_the_running_hour_is_left_to_its_schedule_until_it_is_over(clockwork: Clockwork) -> None:
     running = LAST_HOUR + HOUR
-    for _ in range(2):
-        clockwork.report(running)
-        requested = clockwork.tick()
-        assert requested == both({partition(running)})
-        clockwork.run(requested)
+    clockwork.report(running)
+    assert clockwork.tick() == {}
+    clockwork.run(both({partition(running)}))
+    assert clockwork.tick() == {}
+    clockwork.now += HOUR
+    assert clockwork.tick() == {}
+    clockwork.report(running)
+    requested = clockwork.tick()
+    assert requested == both({partition(running)})
+    clockwork.run(requested)
     assert clockwork.tick() == {}
 
 

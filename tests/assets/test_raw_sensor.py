@@ -145,7 +145,7 @@ def test_the_running_hour_is_due_at_marks_and_once_more_when_it_ends(ticks: Stor
         (12, "running", hour),
         (15.1, "running", hour),
         (59, "running", hour),
-        (60.5, "running", hour),
+        (60.5, "running", following),
         (62.1, "closed", hour),
         (65.1, "running", following),
     ]

@@ -23,7 +23,8 @@ from dagster import (
     sensor,
 )
 
-from orderflow_assets.defs.raw.sensors import KEYS, LATE, hours
+from orderflow_assets.defs.raw.sensors import KEYS, LATE
+from orderflow_assets.defs.tables.assets import hours
 from orderflow_assets.late import Agenda, Task, tasks
 from orderflow_assets.layer_assets import HOURS_PER_RUN
 from orderflow_assets.layers import LAYERS

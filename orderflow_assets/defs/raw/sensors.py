@@ -6,21 +6,19 @@ from datetime import UTC, datetime
 
 from dagster import (
     AssetMaterialization,
-    AssetSelection,
     DefaultSensorStatus,
     MetadataValue,
     RunRequest,
     SensorEvaluationContext,
     SensorResult,
-    define_asset_job,
     sensor,
 )
 
 from orderflow_assets import watermark
 from orderflow_assets.automation import LOOKBACK
+from orderflow_assets.defs.tables.assets import hours
 from orderflow_assets.late import stretches
 from orderflow_assets.layer_assets import HOURS_PER_RUN
-from orderflow_assets.layers import LAYERS
 from orderflow_assets.metadata import asset_key
 from orderflow_assets.partitions import IN_ORDER, hour_key, hourly
 from orderflow_assets.resources import StoreResource
@@ -32,12 +30,6 @@ LATE = "late"
 """Metadata of a report of an hour that was complete by the market's clock before these ticks of it came."""
 
 KEYS = {stream.name: asset_key(stream.table.qualified) for stream in STREAMS.values()}
-
-hours = define_asset_job(
-    "hours",
-    selection=AssetSelection.assets(*(asset_key(layer.table.qualified) for layer in LAYERS)),
-    description="Bars, features, signals and analytics of one hour, or of a range of hours.",
-)
 
 
 @sensor(
