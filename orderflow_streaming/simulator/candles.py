@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from itertools import groupby
 
+from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.records import Candle, Day, Trades
 
 DAY_MINUTES = 1_440
+MINUTES = {
+    "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720,
+    "1d": DAY_MINUTES,
+}  # fmt: skip
+"""Lengths of candles over REST, by the name most venues give them."""
 
 
 def candle(start_us: int, before: int, trades: Trades, first: int = 0, last: int | None = None) -> Candle:
@@ -31,6 +39,39 @@ def candle(start_us: int, before: int, trades: Trades, first: int = 0, last: int
         first_id=first_id,
         last_id=last_id,
         last_lots=int(lots[-1]),
+    )
+
+
+def merged(candles: Iterable[Candle], minutes: int) -> list[Candle]:
+    """Minute candles, oldest first, as candles of ``minutes``, each beginning at a multiple of them since 1970."""
+    width_us = minutes * MINUTE_US
+    if minutes == 1:
+        return list(candles)
+    return [
+        _together(start * width_us, list(part))
+        for start, part in groupby(candles, lambda one: one.start_us // width_us)
+    ]
+
+
+def _together(start_us: int, parts: list[Candle]) -> Candle:
+    traded = [part for part in parts if part.count]
+    if not traded:
+        flat = parts[-1].close
+        return Candle(start_us, flat, flat, flat, flat)
+    return Candle(
+        start_us,
+        open=traded[0].open,
+        high=max(part.high for part in traded),
+        low=min(part.low for part in traded),
+        close=traded[-1].close,
+        lots=sum(part.lots for part in traded),
+        value=sum(part.value for part in traded),
+        buy_lots=sum(part.buy_lots for part in traded),
+        buy_value=sum(part.buy_value for part in traded),
+        count=sum(part.count for part in traded),
+        first_id=traded[0].first_id,
+        last_id=traded[-1].last_id,
+        last_lots=traded[-1].last_lots,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orderflow_streaming.simulator.candles import candle
+from orderflow_streaming.simulator.candles import candle, merged
 from orderflow_streaming.simulator.crowd import Crowd, Positioning
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.records import Candle, Minute, Seconds, Settlement, Trades
@@ -73,11 +73,11 @@ class History:
                 return minute
         raise LookupError("the simulated market has not begun yet")
 
-    def candles(self, now_us: int) -> list[Candle]:
-        """All that are known, the last one still forming."""
+    def candles(self, now_us: int, minutes: int = 1) -> list[Candle]:
+        """All that are known, of so many minutes each, the last one still forming."""
         minute = self.minute(now_us)
         done = [past for past in self._candles if past.start_us < minute.start_us]
-        return [*done, self._forming(minute, now_us)]
+        return merged([*done, self._forming(minute, now_us)], minutes)
 
     def _forming(self, minute: Minute, now_us: int) -> Candle:
         until = int(np.searchsorted(minute.trades.when_us, now_us, side="right"))

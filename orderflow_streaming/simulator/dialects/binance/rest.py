@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.binance.frames import update_id
 from orderflow_streaming.simulator.dialects.binance.request import RefusedError, Request
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
@@ -87,28 +88,28 @@ def book(request: Request, weights: Mapping[int, int]) -> tuple[dict[str, Any], 
 
 
 def klines(request: Request, weights: Sequence[tuple[int, int]]) -> tuple[Any, int]:
-    """Minutes; ``weights`` are limits, the last the highest, and what each costs."""
+    """Candles; ``weights`` are limits, the last the highest, and what each costs."""
     listing = request.listing()
-    if request.query.get("interval") != "1m":
+    minutes = MINUTES.get(request.query.get("interval", ""))
+    if minutes is None:
         raise RefusedError(-1120, "Invalid interval.")
     start, end = request.period()
     limit = request.limit(500, weights[-1][0])
-    found = [
-        past for past in request.history(listing).candles(request.now_us) if start <= past.start_us // 1_000 <= end
-    ]
+    candles = request.history(listing).candles(request.now_us, minutes)
+    found = [past for past in candles if start <= past.start_us // 1_000 <= end]
     found = found[:limit] if request.query.get("startTime") else found[-limit:]
     weight = next(weight for most, weight in weights if limit <= most)
-    return [_kline(past, listing) for past in found], weight
+    return [_kline(past, listing, minutes) for past in found], weight
 
 
-def _kline(past: Candle, listing: Listing) -> list[Any]:
+def _kline(past: Candle, listing: Listing, minutes: int) -> list[Any]:
     places, units = listing.price_places, listing.tick_units
     value_places = places + listing.lot_places
     return [
         past.start_us // 1_000,
         *(decimal(tick * units, places) for tick in (past.open, past.high, past.low, past.close)),
         decimal(past.lots, listing.lot_places),
-        past.start_us // 1_000 + 59_999,
+        past.start_us // 1_000 + minutes * 60_000 - 1,
         decimal(past.value * units, value_places),
         past.count,
         decimal(past.buy_lots, listing.lot_places),

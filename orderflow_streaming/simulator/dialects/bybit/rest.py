@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.candles import DAY_MINUTES, MINUTES
 from orderflow_streaming.simulator.dialects.bybit.frames import sequence, trade_ids
 from orderflow_streaming.simulator.dialects.bybit.tickers import (
     contract_fields,
@@ -177,12 +178,16 @@ def _orderbook(request: Request) -> Any:
     }
 
 
+_INTERVALS = {str(minutes): minutes for minutes in MINUTES.values() if minutes < DAY_MINUTES} | {"D": DAY_MINUTES}
+
+
 def _kline(request: Request) -> Any:
     listing, history = request.one()
-    if request.query.get("interval") != "1":
+    minutes = _INTERVALS.get(request.query.get("interval", ""))
+    if minutes is None:
         raise RefusedError("Invalid period!")
     start, end = request.number("start", 0), request.number("end", 2**62)
-    found = [past for past in history.candles(request.now_us) if start <= past.start_us // 1_000 <= end]
+    found = [past for past in history.candles(request.now_us, minutes) if start <= past.start_us // 1_000 <= end]
     places, units, lots = listing.price_places, listing.tick_units, listing.lot_places
     rows = [
         [

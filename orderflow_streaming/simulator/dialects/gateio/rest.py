@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.dialects.gateio.frames import bar, book_id, price, sides, ticker, value
 from orderflow_streaming.simulator.history import History
@@ -146,15 +147,18 @@ def _order_book(request: Request) -> dict[str, Any]:
 
 def _candlesticks(request: Request) -> list[dict[str, Any]]:
     listing = request.listing()
-    if request.query.get("interval", "5m") != "1m":
+    minutes = MINUTES.get(request.query.get("interval", "5m"))
+    if minutes is None:
         raise RefusedError("INVALID_PARAM_VALUE", "Invalid request parameter `interval` value")
     if "limit" in request.query and request.query.keys() & {"from", "to"}:
         raise RefusedError("INVALID_PARAM_VALUE", "Invalid request parameter `limit` value")
     start, _ = request.period()
-    if "from" in request.query and start < request.now_us // 1_000_000 - _CANDLES_KEPT * 60:
+    if "from" in request.query and start < request.now_us // 1_000_000 - _CANDLES_KEPT * minutes * 60:
         text = f"Candlestick too long ago. Maximum {_CANDLES_KEPT} points recently are allowed"
         raise RefusedError("INVALID_PARAM_VALUE", text)
-    found = [past for past in request.history(listing).candles(request.now_us) if request.within(past.start_us)]
+    found = [
+        past for past in request.history(listing).candles(request.now_us, minutes) if request.within(past.start_us)
+    ]
     rows = [bar(listing, past) | {"sum": value(listing, past.value)} for past in found]
     return rows[:2_000] if "from" in request.query else rows[-request.limit(100, 2_000) :]
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from orderflow_streaming.simulator.candles import candle
+from orderflow_streaming.simulator.candles import MINUTES, candle
 from orderflow_streaming.simulator.dialects.dialect import Frames
 from orderflow_streaming.simulator.history import rolling, state_at
 from orderflow_streaming.simulator.latent import MINUTE_US
@@ -176,13 +176,13 @@ def _active_asset_ctx(name: str, minute: Minute) -> Frames:
     return Frames(when, frames, [now // 1_000 for now in when])
 
 
-def bar(listing: Listing, past: Candle) -> dict[str, Any]:
+def bar(listing: Listing, past: Candle, interval: str = "1m") -> dict[str, Any]:
     """A candle as the socket and REST tell it."""
     return {
         "t": past.start_us // 1_000,
-        "T": past.start_us // 1_000 + 59_999,
+        "T": past.start_us // 1_000 + MINUTES[interval] * 60_000 - 1,
         "s": listing.venue_symbol,
-        "i": "1m",
+        "i": interval,
         "o": price(listing, past.open),
         "c": price(listing, past.close),
         "h": price(listing, past.high),

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.dialects.hyperliquid.frames import bar, book, context, fills
 from orderflow_streaming.simulator.history import History
@@ -105,10 +106,11 @@ def _candles(request: Request) -> list[dict[str, Any]]:
     """Oldest first, of the latest 5,000."""
     asked = request.body["req"]
     listing, history = request.coin(asked)
-    if asked.get("interval") != "1m":
+    name = asked.get("interval")
+    if name not in MINUTES:
         raise RefusedError("Failed to deserialize the JSON body into the target type")
-    kept = history.candles(request.now_us)[-_CANDLES_KEPT:]
-    return [bar(listing, past) for past in kept if request.within(asked, past.start_us)]
+    kept = history.candles(request.now_us, MINUTES[name])[-_CANDLES_KEPT:]
+    return [bar(listing, past, name) for past in kept if request.within(asked, past.start_us)]
 
 
 def _settlements(request: Request) -> list[dict[str, Any]]:

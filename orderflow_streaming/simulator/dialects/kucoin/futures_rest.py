@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.kucoin.frames import TRADE_STEP, sequence
 from orderflow_streaming.simulator.dialects.kucoin.futures_frames import HOUR_MS, mark, price, rate, statistics
 from orderflow_streaming.simulator.dialects.kucoin.request import Endpoint, RefusedError, Request
@@ -84,13 +85,17 @@ def _active(request: Request) -> list[dict[str, Any]]:
     return [_contract(request, listing) for listing in request.listed]
 
 
+_GRANULARITIES = {str(minutes): minutes for minutes in MINUTES.values()}
+
+
 def _klines(request: Request) -> list[list[Any]]:
     """Oldest first, at most two hundred."""
     listing = request.listing()
-    if request.query.get("granularity") != "1":
+    minutes = _GRANULARITIES.get(request.query.get("granularity", ""))
+    if minutes is None:
         raise RefusedError("400100", "granularity is invalid")
     start, end = request.period("from", "to")
-    found = [past for past in request.candles(listing) if start <= past.start_us // 1_000 <= end]
+    found = [past for past in request.candles(listing, minutes) if start <= past.start_us // 1_000 <= end]
     return [
         [
             past.start_us // 1_000,

@@ -55,9 +55,9 @@ class Request:
             raise RefusedError("400100", f"{name} is invalid")
         return int(text)
 
-    def candles(self, listing: Listing) -> list[Candle]:
-        """Oldest first; a minute without a trade has none."""
-        return [past for past in self.history(listing).candles(self.now_us) if past.count]
+    def candles(self, listing: Listing, minutes: int) -> list[Candle]:
+        """Oldest first; a stretch without a trade has none."""
+        return [past for past in self.history(listing).candles(self.now_us, minutes) if past.count]
 
     def book(self, listing: Listing) -> tuple[Books, int]:
         """The books of the minute and the row of the latest."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.kucoin.frames import TRADE_STEP, sequence
-from orderflow_streaming.simulator.dialects.kucoin.request import Endpoint, Request
+from orderflow_streaming.simulator.dialects.kucoin.request import Endpoint, RefusedError, Request
 from orderflow_streaming.simulator.dialects.kucoin.spot_frames import FEE_RATE, price, size, statistics
 from orderflow_streaming.simulator.records import Ints
 from orderflow_streaming.simulator.text import decimal
@@ -46,12 +47,19 @@ def _symbols(request: Request) -> list[dict[str, Any]]:
     ]
 
 
+_WORDS = {"m": "min", "h": "hour", "d": "day"}
+_TYPES = {f"{name[:-1]}{_WORDS[name[-1]]}": minutes for name, minutes in MINUTES.items()}
+
+
 def _klines(request: Request) -> list[list[str]]:
     """Newest first, at most 1,500."""
     listing = request.listing()
+    minutes = _TYPES.get(request.query.get("type", ""))
+    if minutes is None:
+        raise RefusedError("400100", "type is invalid")
     start, end = request.period("startAt", "endAt")
     places, units = listing.price_places, listing.tick_units
-    found = [past for past in request.candles(listing) if start <= past.start_us // 1_000_000 < end]
+    found = [past for past in request.candles(listing, minutes) if start <= past.start_us // 1_000_000 < end]
     return [
         [
             str(past.start_us // 1_000_000),

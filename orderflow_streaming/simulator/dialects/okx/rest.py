@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from orderflow_streaming.simulator.candles import DAY_MINUTES, MINUTES
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.dialects.okx import frames as okx_frames
 from orderflow_streaming.simulator.dialects.okx import states as okx_states
@@ -190,13 +191,19 @@ def _books(request: Request) -> Sequence[Any]:
     return [msgspec.Raw(f'{{"asks":[{asks}],"bids":[{bids}],"ts":"{when_ms}","seqId":{last}}}'.encode())]
 
 
+_BARS = {name if name.endswith("m") else name.upper(): minutes for name, minutes in MINUTES.items() if name != "1d"}
+_BARS["1Dutc"] = DAY_MINUTES
+
+
 def _candles(request: Request) -> Sequence[Any]:
     listing = request.listing()
-    if request.query.get("bar", "1m") != "1m":
+    minutes = _BARS.get(request.query.get("bar", "1m"))
+    if minutes is None:
         raise RefusedError("51000", "Parameter bar error")
+    width_us = minutes * MINUTE_US
     rows = (
-        (past.start_us // 1_000, okx_states.bar(past, listing, closed=past.start_us + MINUTE_US <= request.now_us))
-        for past in request.history(listing).candles(request.now_us)
+        (past.start_us // 1_000, okx_states.bar(past, listing, closed=past.start_us + width_us <= request.now_us))
+        for past in request.history(listing).candles(request.now_us, minutes)
     )
     return request.page(rows, 300)
 
