@@ -19,7 +19,8 @@ from orderflow_assets.calculators.discovery import discover, plugins_folder
 from orderflow_assets.features.additions import ADDITIONS
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.feature import Feature
-from orderflow_assets.forecasting.models import SPECS
+from orderflow_assets.forecasting.models import SPECS, describe
+from orderflow_assets.forecasting.models.weights import FOLDER_SETTING
 from orderflow_assets.layers import LAYERS
 from orderflow_assets.resources import default_data_dir
 from orderflow_assets.signals.catalog import SIGNALS
@@ -36,7 +37,7 @@ def catalog(data_dir: Path | str) -> dict[str, list[Row]]:
         "companions": list(_companions()),
         "analytics": list(_analytics()),
         "signals": [{"name": item.name, **item.describe()} for item in SIGNALS.values()],
-        "models": [_model(name) for name in SPECS],
+        "models": [describe(spec) for spec in SPECS.values()],
         "calculators": found.describe(),
         "broken_plugins": [{"name": item.name, "file": item.file, "reason": item.reason} for item in found.broken],
         "tables": [_table(layer.table, layer.group) for layer in LAYERS],
@@ -112,19 +113,6 @@ def _measured(name: str, table: Table, column: Column) -> Row:
     }
 
 
-def _model(name: str) -> Row:
-    spec = SPECS[name]
-    return {
-        "name": name,
-        "description": spec.doc,
-        "targets": list(spec.targets),
-        "class": spec.path,
-        "covariates": list(spec.covariates),
-        "least_bars": spec.min_bars,
-        "code_version": spec.code_version,
-    }
-
-
 def _table(table: Table, group: str) -> Row:
     return {
         "name": table.qualified,
@@ -145,6 +133,7 @@ def pages(data: dict[str, list[Row]]) -> dict[str, str]:
         "features.md": _features_page(data),
         "signals.md": _signals_page(data["signals"]),
         "calculators.md": _calculators_page(data["calculators"]),
+        "models.md": _models_page(data["models"]),
     }
 
 
@@ -206,6 +195,57 @@ def _calculators_page(calculators: list[Row]) -> str:
             for item in row["parameters"]
         ]
     return "".join(parts)
+
+
+_MODELS = f"""# Models
+
+Each forecasts the deviation from the last value, and has conformal intervals. Trained by name, or by every scheduled
+training where it says so. Networks run on the GPU where there is one; a model's card and version say where it ran.
+
+Pretrained models need weights, which are not part of the package. They are looked for in the parameter `local_dir`, in
+the folder named like the model inside the folder that `{FOLDER_SETTING}` names, and in the cache of the Hugging Face
+hub; with `HF_HUB_OFFLINE=0` they are downloaded.
+"""
+_ABILITIES = {
+    "past_covariates": "past covariates",
+    "future_covariates": "future covariates",
+    "static_covariates": "static covariates",
+    "multivariate": "several series",
+    "probabilistic": "distribution",
+    "gpu": "GPU",
+}
+
+
+def _models_page(models: list[Row]) -> str:
+    """The same on every machine: without what is installed or found there."""
+    parts = [_MADE, _MODELS]
+    for family in dict.fromkeys(row["family"] for row in models):
+        parts += [
+            f"\n## {family}\n\n",
+            "| Name | Also | What it is | Its class can | Bars: looked at, needed | Parameters | Extra |\n",
+            "| --- | --- | --- | --- | --- | --- | --- |\n",
+        ]
+        for row in (row for row in models if row["family"] == family):
+            cells = (
+                ", ".join(f"`{alias}`" for alias in row["aliases"]),
+                " ".join([row["description"], *_models_remarks(row)]),
+                ", ".join(text for key, text in _ABILITIES.items() if row[key]),
+                f"{row['looks_back_bars']}, {row['least_bars']}",
+                ", ".join(f"{name}={value!r}" for name, value in row["parameters"].items()),
+                row["extra"],
+            )
+            parts.append(f"| `{row['name']}` | {' | '.join(_cell(cell) for cell in cells)} |\n")
+    return "".join(parts)
+
+
+def _models_remarks(row: Row) -> Iterator[str]:
+    if row["unavailable"]:
+        yield f"Not offered: {row['unavailable']}."
+        return
+    if row["trained_by_schedule"]:
+        yield f"Trained by schedule for {', '.join(row['trained_by_schedule'])}."
+    if row["weights"]:
+        yield f"Weights: huggingface.co/{row['weights']}."
 
 
 def _cell(value: object) -> str:

@@ -40,6 +40,17 @@ def test_every_feature_says_everything(data: dict[str, list[dict[str, Any]]]) ->
             assert row["source"], row
 
 
+def test_every_model_says_what_it_can_and_whether_it_is_there(data: dict[str, list[dict[str, Any]]]) -> None:
+    families = {row["family"] for row in data["models"]}
+    assert families == {"naive", "statistical", "learning", "deep", "ensemble", "foundation"}
+    for row in data["models"]:
+        told = ("name", "description", "targets", "least_bars", "looks_back_bars", "code_version")
+        assert not [key for key in told if not row[key]], row
+        assert row["available"] == (row["reason"] is None), row
+        assert {"past_covariates", "future_covariates", "multivariate", "probabilistic", "gpu", "extra"} <= row.keys()
+    assert len(data["models"]) >= 38
+
+
 def test_json_is_for_scripts(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--json", "--data-dir", str(tmp_path)])
     assert result.exit_code == 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from importlib import import_module
 from typing import Any
 
 from orderflow_assets.forecasting.models import SPECS, ModelError, ModelSpec
 
+_REFUSALS = (AssertionError, KeyError, RuntimeError, TypeError, ValueError)
 _WRAPPER = "darts.models:SKLearnModel"
 """The class that takes an estimator made beforehand, where others make their own."""
 
@@ -32,13 +34,23 @@ def construct(spec: ModelSpec, **given: Any) -> Any:
     known = (taken.keys() | SPECS[spec.name].parameters.keys()) - given.keys() | {"lags"}
     if unknown := sorted(spec.parameters.keys() - known):
         raise ModelError(f"{spec.name} has no parameter {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
-    try:
+    with refusals_explained(spec):
         parameters = _enumerated(spec.parameters, own)
         if spec.estimator and spec.path == _WRAPPER:
             parameters = {"model": import_class(spec.estimator)(**parameters)}
         return model_class(**passed, **parameters)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{spec.name} refuses its parameters: {error}") from error
+
+
+@contextmanager
+def refusals_explained(spec: ModelSpec) -> Iterator[None]:
+    """Turns what the libraries of a model raise about its parameters or its data into a :class:`ModelError`."""
+    try:
+        yield
+    except Exception as error:
+        library = type(error).__module__.partition(".")[0].lstrip("_")
+        if isinstance(error, _REFUSALS) or library in spec.needs:
+            raise ModelError(f"{spec.name} refuses its parameters or the bars: {error}") from error
+        raise
 
 
 def _arguments(model_class: Any) -> dict[str, Any]:

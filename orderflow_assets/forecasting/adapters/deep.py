@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from orderflow_assets.forecasting.adapters.card import Card, card_of
-from orderflow_assets.forecasting.adapters.construct import construct, import_class
+from orderflow_assets.forecasting.adapters.construct import construct, import_class, refusals_explained
 from orderflow_assets.forecasting.adapters.series import columns_of, covariates_of, time_series, training_stretches
 from orderflow_assets.forecasting.frame import Frame
 from orderflow_assets.forecasting.models import ModelError, ModelSpec
@@ -28,6 +28,8 @@ Window = tuple[np.ndarray, np.ndarray]
 """Times, and values ``(bars, 1 + columns)`` in single precision."""
 
 _MODEL_FILE = "model.pt"
+_UNREADABLE = (OSError, EOFError, AttributeError, RuntimeError, ValueError)
+"""What torch raises, beside its refusal to unpickle, on a file that is not what it wrote."""
 _BATCH = 512
 """Windows that are forecast at once."""
 
@@ -90,25 +92,20 @@ def fit(spec: ModelSpec, target: Target, frame: Frame) -> Deep:
     trainer, device = place()
     from torch.nn import MSELoss
 
-    model = construct(
-        spec,
-        input_chunk_length=spec.lags + 1,
-        output_chunk_length=fed.width,
-        output_chunk_shift=fed.lead,
-        pl_trainer_kwargs=trainer,
-        loss_fn=MSELoss(),
-    )
-    try:
-        with quiet():
-            model.fit(
-                [time_series(frame.times[part], scaled[part, :1]) for part in parts],
-                past_covariates=(
-                    [time_series(frame.times[part], scaled[part, 1:]) for part in parts] if columns else None
-                ),
-                verbose=False,
-            )
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{spec.name} cannot be trained with these parameters: {error}") from error
+    with refusals_explained(spec), quiet():
+        model = construct(
+            spec,
+            input_chunk_length=spec.lags + 1,
+            output_chunk_length=fed.width,
+            output_chunk_shift=fed.lead,
+            pl_trainer_kwargs=trainer,
+            loss_fn=MSELoss(),
+        )
+        model.fit(
+            [time_series(frame.times[part], scaled[part, :1]) for part in parts],
+            past_covariates=[time_series(frame.times[part], scaled[part, 1:]) for part in parts] if columns else None,
+            verbose=False,
+        )
     return Deep(spec, target, columns, model, scale, device)
 
 
@@ -117,10 +114,11 @@ def load(folder: Path, card: Card) -> Deep:
 
     trainer, _ = place()
     try:
-        model = import_class(card.spec.path).load(
-            str(folder / _MODEL_FILE), pl_trainer_kwargs=trainer, map_location="cpu"
-        )
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, UnpicklingError) as error:
+        with quiet():
+            model = import_class(card.spec.path).load(
+                str(folder / _MODEL_FILE), pl_trainer_kwargs=trainer, map_location="cpu"
+            )
+    except (*_UNREADABLE, pickle.UnpicklingError, UnpicklingError) as error:
         raise ModelError(f"the stored model {folder.name[:12]} cannot be loaded: {error}") from error
     scale = Scale(tuple(card.state["centre"]), tuple(card.state["spread"]))
     return Deep(card.spec, TARGETS[card.target], card.columns, model, scale, card.state["device"])

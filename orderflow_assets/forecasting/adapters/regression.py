@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orderflow_assets.forecasting.adapters.card import Card, card_of
-from orderflow_assets.forecasting.adapters.construct import construct, import_class
+from orderflow_assets.forecasting.adapters.construct import construct, import_class, refusals_explained
 from orderflow_assets.forecasting.adapters.series import (
     columns_of,
     covariates_of,
@@ -80,13 +80,11 @@ def fit(spec: ModelSpec, target: Target, frame: Frame) -> Regression:
         output_chunk_length=target.width,
         output_chunk_shift=target.lead,
     )
-    try:
+    with refusals_explained(spec):
         model.fit(
             [time_series(frame.times[part], learn[part]) for part in parts],
             past_covariates=[time_series(frame.times[part], covariates[part]) for part in parts] if columns else None,
         )
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{spec.name} cannot be trained with these parameters: {error}") from error
     return Regression(spec, target, columns, model)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from orderflow_assets.forecasting.adapters.card import Card, card_of
-from orderflow_assets.forecasting.adapters.construct import construct
+from orderflow_assets.forecasting.adapters.construct import construct, refusals_explained
 from orderflow_assets.forecasting.adapters.deep import Window, ask, place, quiet
 from orderflow_assets.forecasting.adapters.series import time_series, training_stretches
 from orderflow_assets.forecasting.frame import STEP, Frame
@@ -83,11 +83,8 @@ def _ready(spec: ModelSpec, target: Target) -> ZeroShot:
         pl_trainer_kwargs=trainer,
         local_dir=folder,
     )
-    try:
-        with quiet():
-            model.fit(_shape(spec.lags + 1 + fed.width))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{spec.name} cannot be made from the files in {folder}: {error}") from error
+    with refusals_explained(spec), quiet():
+        model.fit(_shape(spec.lags + 1 + fed.width))
     return ZeroShot(spec, target, model, _sha256(folder / WEIGHTS_FILE) if folder else None, device)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from orderflow_assets.forecasting.frame import HORIZON
 from orderflow_assets.forecasting.targets import Feed
 
 Family = Literal["naive", "statistical", "learning", "deep", "ensemble", "foundation"]
@@ -67,7 +68,7 @@ class ModelSpec:
     takes_missing: bool = False
     """Whether a covariate may be absent in some bars; where not, training and forecasts leave such bars out."""
     min_bars: int = 1
-    """Bars without a gap needed to train."""
+    """Bars without a gap below which it is not trained."""
     weight: float = 1.0
     """Share of the model in its mean with naive on a price, of which little can be known ahead."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +77,12 @@ class ModelSpec:
     def code_version(self) -> str:
         """Hash of the declaration: a model trained under another one is another model."""
         return hashlib.sha256(msgspec.json.encode(asdict(self), order="sorted")).hexdigest()[:16]
+
+    @property
+    def least_bars(self) -> int:
+        """Bars without a gap that training asks for: one example, where anything is learnt of examples."""
+        ahead = HORIZON if self.adapter in ("regression", "deep") else 0
+        return max(self.min_bars, self.lags + ahead + 1)
 
     def share(self, target: str) -> float:
         """Factor of the model's deviations from naive."""

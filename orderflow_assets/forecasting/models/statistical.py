@@ -1,7 +1,7 @@
 """Models of one series, estimated anew at every origin on the last day of five-minute bars.
 
-They are fed logs of levels and difference or smooth them by themselves. No season is assumed: a day of bars holds none
-that could be told from chance.
+They are fed logs of levels and difference or smooth them by themselves. No season is assumed, but for TBATS, which
+is about seasons: a day of bars holds none that could be told from chance.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ MODELS = (
     ),
     _model(
         "prophet",
-        "Piecewise linear trend and seasons of the day, fitted as a regression (Taylor and Letham 2018).",
+        "Piecewise linear trend with changes of slope, fitted as a regression (Taylor and Letham 2018).",
         "Prophet",
         library="prophet:Prophet",
         extra="prophet",
