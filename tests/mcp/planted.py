@@ -12,7 +12,8 @@ from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.forecasting.backtest.tables import BACKTEST_CURVE, BACKTESTS
 from orderflow_assets.forecasting.drift.tables import DRIFT
-from orderflow_assets.forecasting.tables import FORECASTS, SCORES, VERSIONS
+from orderflow_assets.forecasting.explain.tables import ERRORS, EXPLANATIONS
+from orderflow_assets.forecasting.tables import EVENTS, FORECASTS, FRAMES, LEADERBOARD, SCORES, VERSIONS
 from orderflow_assets.signals.aggregate_layer import AGGREGATE
 from orderflow_assets.signals.calibration import CALIBRATION
 from orderflow_assets.signals.layer import SIGNALS_TABLE
@@ -86,6 +87,39 @@ def _curve(end: datetime) -> list[dict[str, Any]]:
         | {"gross_bps": float(bar < 10), "cost_bps": 0.5 * (bar in (0, 10)), "funding_bps": 0.0}
         | {"equity_bps": min(bar + 1, 10) - 0.5 - 0.5 * (bar == 10)}
         for bar in range(11)
+    ]
+
+
+def _explanations(end: datetime) -> list[dict[str, Any]]:
+    """Two steps of a forecast of which each input says twice as much as the one before, and what the model needs."""
+    of_one = SERIES | {"explained_at": end, "first_issued_at": end, "last_issued_at": end, "origins": 1}
+    shap = of_one | {"method": "shap", "base": 0.1, "unit": "volatility-scaled log return"}
+    ranked = of_one | {"method": "permutation", "step": 0, "origins": 500, "base": 0.9, "unit": "rmae"}
+    return [
+        *(
+            shap
+            | {"step": step, "feature": "history", "lag": lag, "input": 1.0, "value": value * step}
+            | {"effect": value / 1_000, "output": 0.1 + 0.7 * step}
+            for step in (1, 2)
+            for lag, value in ((0, 0.4), (1, 0.2), (2, 0.1))
+        ),
+        ranked | {"feature": "day_sin", "value": 0.001, "low": -0.01, "high": 0.01},
+        ranked | {"feature": "history", "value": 0.05, "low": 0.04, "high": 0.06},
+        SERIES
+        | {"explained_at": end, "target": "volatility", "model": "theta", "method": "shap", "step": 0}
+        | {"feature": "all", "origins": 0, "unit": "log realized volatility", "reason": "theta has none"},
+    ]
+
+
+def _errors(end: datetime) -> list[dict[str, Any]]:
+    """Hours of which one is known and one is empty."""
+    model = {name: value for name, value in SERIES.items() if name != "version"}
+    cell = model | {"step": 1, "grouping": "hour", "analysed_at": end}
+    return [
+        cell
+        | {"cell": "00", "first_issued_at": end, "last_issued_at": end, "scores": 90, "blocks": 9, "rmae": 0.9}
+        | {"rmae_low": 0.8, "rmae_high": 0.97, "coverage_95": 0.94},
+        cell | {"cell": "01", "scores": 0, "blocks": 0, "reason": "no scored forecast was issued in it"},
     ]
 
 
@@ -258,6 +292,8 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
         (SCORES, scores),
         (BACKTESTS, _backtests(end)),
         (BACKTEST_CURVE, _curve(end)),
+        (EXPLANATIONS, _explanations(end)),
+        (ERRORS, _errors(end)),
         (
             VERSIONS,
             [
@@ -276,6 +312,52 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
             ],
         ),
         (
+            EVENTS,
+            [
+                SERIES | {"id": number, "at": end, "event": event, "by": "run 1", "reason": "it won"}
+                for number, event in enumerate(("registered", "champion_set", "deployed"))
+            ],
+        ),
+        (
+            FRAMES,
+            [
+                {name: SERIES[name] for name in ("series", *IDENTITY)}
+                | {
+                    "built_at": end,
+                    "frame_hash": "c" * 64,
+                    "data_from": minutes[0],
+                    "data_to": end,
+                    "bars": 400,
+                    "missing": 0,
+                    "columns": json.dumps(["momentum_12", "log_sigma"]),
+                    "seasonality": json.dumps({"price": 0.02, "volatility": None}),
+                }
+            ],
+        ),
+        (
+            LEADERBOARD,
+            [
+                {name: SERIES[name] for name in ("series", *IDENTITY, "target")}
+                | {
+                    "model": model,
+                    "step": 12,
+                    "rank": rank,
+                    "shrunk_rmae": (400 * rmae + 200) / 600,
+                    "rmae": rmae,
+                    "origins": 400,
+                    "held_out_origins": 400,
+                    "live_origins": 0,
+                    "backtest_origins": 0,
+                    "load_s": 0.02,
+                    "predict_s": predict_s,
+                    "device": "cpu",
+                    "version": 3,
+                    "refreshed_at": end,
+                }
+                for rank, (model, rmae, predict_s) in enumerate((("ridge", 0.94, 0.4), ("lightgbm", 0.97, 0.03)), 1)
+            ],
+        ),
+        (
             DRIFT,
             [
                 SERIES
@@ -285,6 +367,7 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
                     "error_ratio": 1.4,
                     "severity": "MEDIUM",
                     "detected": True,
+                    "type": "sudden",
                     "reason": "errors grew by 40 %",
                 }
             ],

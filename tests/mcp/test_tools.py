@@ -35,10 +35,14 @@ GOOD: dict[str, dict[str, Any]] = {
     "catalog_search": {"query": "imbalance"},
     "features_get": BTC | {"group": "prices"},
     "features_live": BTC | {"group": "prices", "minutes": 10},
+    "error_analysis": BTC,
+    "feature_importance": BTC,
+    "forecast_explain": BTC,
     "forecast_skill_get": BTC,
     "forecasts_get": BTC,
     "funding_history_get": BTC,
     "index_price_get": BTC,
+    "model_route": BTC,
     "signal_get": BTC,
     "signal_probabilities_get": BTC,
     "signals_aggregate_get": BTC,
@@ -294,6 +298,29 @@ def test_models_and_drift_give_their_reasons(ask: Ask) -> None:
     drift = ask("drift_status", symbol="BTCUSDT")
     assert cells(drift, "severity") == ["MEDIUM"]
     assert cells(drift, "reason") == ["errors grew by 40 %"]
+
+
+def test_the_route_keeps_to_the_deadline_and_says_what_it_left_out(ask: Ask) -> None:
+    answer = ask("model_route", symbol="BTCUSDT", priority="accurate")
+    assert cells(answer, "model")[0] == "ridge"
+    assert cells(answer, "expected_ms")[0] == 420
+    assert cells(answer, "expected_rmae")[0] == pytest.approx(0.96)
+    assert cells(answer, "choice")[:2] == ["chosen", "fallback"]
+    hurried = ask("model_route", symbol="BTCUSDT", priority="realtime", response_format="detailed")
+    assert cells(hurried, "model")[:2] == ["lightgbm", "naive"]
+    refused = dict(zip(cells(hurried, "model"), cells(hurried, "reason"), strict=True))
+    assert "takes about 420 ms" in refused["ridge"]
+    assert "latency is unknown" in refused["theta"]
+    with pytest.raises(ToolError, match="not forecast 13 bars ahead"):
+        ask("model_route", symbol="BTCUSDT", step=13)
+
+
+def test_the_registry_tells_its_history_and_where_training_stands(ask: Ask, planted: tuple[Path, datetime]) -> None:
+    assert cells(ask("registry_history", symbol="BTCUSDT"), "event") == ["deployed", "champion_set", "registered"]
+    status = ask("training_status", symbol="BTCUSDT")
+    assert cells(status, "serves") == ["nbeats"]
+    assert cells(status, "frame_to") == [iso(planted[1])]
+    assert cells(ask("leaderboard_get", symbol="BTCUSDT", target="price"), "model") == ["ridge", "lightgbm"]
 
 
 def test_derivatives_are_latest_first_and_history_on_demand(ask: Ask) -> None:
