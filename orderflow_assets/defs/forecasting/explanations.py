@@ -188,6 +188,11 @@ explain_job = define_asset_job(
     tags=_TAGS,
     description="Explains the newest forecast of what serves a series, now.",
 )
+errors_job = define_asset_job(
+    "analyse_errors",
+    selection=AssetSelection.assets(asset_key(ERRORS.qualified)),
+    description="Says where forecasts erred, now.",
+)
 explanations_sensor = AutomationConditionSensorDefinition(
     "explanations",
     target=AssetSelection.groups(GROUP),
