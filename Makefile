@@ -17,6 +17,8 @@ TORCH_INDEX ?=
 TORCH  := torch==2.13.0
 # Tests side by side: many wait for sockets and clocks, so one more than there are cores.
 JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Recorded candles for bench-forecast: gzipped CSV with ts_ms, open, high, low, close, volume.
+FORECAST_DATA ?= ../shared/market_data
 # Ctrl-C and a terminate signal are the way to stop, not a failure.
 STOPPED := || { code=$$?; [ $$code -eq 130 ] || [ $$code -eq 143 ] || exit $$code; }
 
@@ -27,7 +29,7 @@ export HISTORY LATE ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast check format docs bench bench-versus clean
+.PHONY: help install demo up test test-fast check format docs bench bench-forecast bench-versus clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +85,9 @@ docs: install ## Write the pages of docs/reference from the declarations.
 
 bench: install ## Measure speed; prints a table and JSON.
 	$(BIN)/python -m tests.bench
+
+bench-forecast: install ## Every model on recorded candles, against the last value; FORECAST_DATA is their folder.
+	$(BIN)/python -m tests.bench.forecasting --data $(FORECAST_DATA)
 
 bench-versus: install $(BENCH_VENV)/.installed ## The same beside cryptofeed and ccxt.pro, which it installs apart.
 	ORDERFLOW_BENCH_VENV=$(BENCH_VENV) $(BIN)/python -m tests.bench versus
