@@ -1,9 +1,10 @@
 """Prediction intervals from past errors: rolling conformal quantiles with an adaptive level.
 
 A score is the absolute error of a past forecast over its scale. The half-width at an origin is a quantile of the
-last :data:`WINDOW` scores whose outcome was known then; the level of the quantile moves by :data:`GAMMA` with each
-miss and each hit (adaptive conformal inference, Gibbs & Candès 2021), so that coverage returns after the errors
-change. The forecast and the scale say where and how wide; this module only counts.
+last :data:`WINDOW` scores whose outcome was known then; the level of the quantile moves with each miss and each hit
+(adaptive conformal inference, Gibbs & Candès 2021), so that coverage returns after the errors change. It moves less
+at further steps: their outcomes overlap, so that one large move is missed at many origins in a row. The forecast and
+the scale say where and how wide; this module only counts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from itertools import accumulate
-from math import ceil, isnan, nan
+from math import ceil, isnan, nan, sqrt
 
 import numpy as np
 
@@ -20,6 +21,10 @@ WINDOW = 1_000
 MIN_SCORES = 40
 """Known outcomes below which no interval is stated."""
 GAMMA = 0.01
+"""How far a miss moves the level at the first step; at step ``h`` it is divided by the root of ``h``."""
+WIDEST = 0.2
+"""Least share of the nominal miss rate that the level is moved to: after a run of misses an interval does not grow to
+the largest score there was."""
 
 
 def half_widths(scores: np.ndarray, steps: tuple[int, ...], levels: tuple[float, ...] = LEVELS) -> np.ndarray:
@@ -37,7 +42,7 @@ def half_widths(scores: np.ndarray, steps: tuple[int, ...], levels: tuple[float,
 
 def _one_step(scores: list[float], step: int, levels: tuple[float, ...]) -> list[list[float]]:
     unknown = [nan] * len(levels)
-    nominal = [1.0 - level for level in levels]
+    nominal, rate = [1.0 - level for level in levels], GAMMA / sqrt(step)
     alpha = list(nominal)
     widths: list[list[float]] = []
     recent: deque[float] = deque()
@@ -47,7 +52,8 @@ def _one_step(scores: list[float], step: int, levels: tuple[float, ...]) -> list
         if known >= 0 and not isnan(score := scores[known]):
             if widths[known] is not unknown:
                 for place, width in enumerate(widths[known]):
-                    alpha[place] += GAMMA * (nominal[place] - (score > width))
+                    moved = alpha[place] + rate * (nominal[place] - (score > width))
+                    alpha[place] = max(moved, WIDEST * nominal[place])
             recent.append(score)
             insort(ordered, score)
             if len(recent) > WINDOW:
