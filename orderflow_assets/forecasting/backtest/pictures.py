@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orderflow_assets.forecasting.backtest import metrics
+from orderflow_assets.forecasting.backtest.grades import COVERAGE_ERROR
 from orderflow_assets.forecasting.backtest.run import Backtest
 from orderflow_assets.forecasting.backtest.trading import drawdowns
 from orderflow_assets.forecasting.models import NAIVE
@@ -67,20 +68,24 @@ def _steps(rows: list[dict[str, object]], target: str) -> set[object]:
 
 
 def _reliability(result: Backtest) -> Figure | None:
-    """Share of outcomes inside each interval against its level, at the last step of each target."""
+    """How far the coverage of each interval is from its level, at the last step of each target."""
     stated = {key: shares for key, shares in result.reliability.items() if shares}
     targets = list(dict.fromkeys(target for target, _, _ in stated))
     if not targets:
         return None
-    figure = canvas(3.2)
-    grid = figure.subplots(1, len(targets), squeeze=False)[0]
+    figure = canvas(2.8)
+    grid = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    levels = 100 * np.array(metrics.LEVELS)
     for axes, target in zip(grid, targets, strict=True):
         last = max(step for name, _, step in stated if name == target)
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+        axes.axhspan(-100 * COVERAGE_ERROR, 100 * COVERAGE_ERROR, color="0.93")
         for (name, model, step), shares in stated.items():
             if name == target and step == last:
-                axes.plot(metrics.LEVELS, shares, marker="o", markersize=2.5, linewidth=1, label=model)
-        axes.set_title(f"{target}, step {last}: share inside by level", fontsize=8)
+                missed = 100 * np.array(shares) - levels
+                axes.plot(levels, missed, marker="o", markersize=2.5, linewidth=1, label=model)
+        axes.set_title(f"{target}, step {last}", fontsize=8)
+        axes.set_xlabel("level of the interval, %", fontsize=7)
+    grid[0].set_ylabel("coverage - level, points", fontsize=7)
     _finish(*grid)
     return figure
 
