@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from orderflow_assets.forecasting.drift.distributions import adjusted
 from orderflow_assets.forecasting.drift.errors import Errors, Statistics, measure
-from orderflow_assets.forecasting.drift.tables import DRIFT, INPUTS
+from orderflow_assets.forecasting.drift.steps import detected
+from orderflow_assets.forecasting.drift.tables import DRIFT, INPUTS, SEVERITIES
 from orderflow_assets.forecasting.drift.verdict import Finding, Inputs, judge, said
 from orderflow_assets.forecasting.frame import STEP, Series, utc_now
 from orderflow_assets.forecasting.models import NAIVE
@@ -30,7 +31,7 @@ _SCORES_SQL = f"""
 SELECT series, version, target_ts, abs(scaled_error) AS model, abs(scaled_naive_error) AS naive,
        CAST(NOT inside_95 AS DOUBLE) AS missed_95
 FROM {SCORES.qualified}
-WHERE target = $target AND step = $step AND epoch_us(issued_at) % $apart = 0
+WHERE series = coalesce($series, series) AND target = $target AND step = $step AND epoch_us(issued_at) % $apart = 0
   AND target_ts > (SELECT max(target_ts) FROM {SCORES.qualified} WHERE target = $target) - to_microseconds($reach)
 QUALIFY row_number() OVER (PARTITION BY series ORDER BY target_ts DESC) <= {LAST}
 ORDER BY series, target_ts
@@ -67,21 +68,46 @@ def check_drift(store: Store, registry: Registry) -> pa.Table:
         rows.append(row | _figures(stream, statistics, p, of_inputs) | _verdict(judge(statistics, p, of_inputs)))
     table = pa.Table.from_pylist(rows, DRIFT.arrow_schema)
     if rows:
+        _tell(store, table.to_pylist())
         store.write(DRIFT, table)
     return table
 
 
-def streams(store: Store, registry: Registry, series: str | None = None) -> Iterator[Stream]:
-    """Of every series with scores, or of one, the errors of what serves it now, by target and series."""
+def _tell(store: Store, rows: list[dict[str, Any]]) -> None:
+    """Record findings that are worse than those of the check before, so that one that lasts is told once."""
+    before = {
+        (row["series"], row["target"]): SEVERITIES.index(row["severity"])
+        for row in store.query(
+            f"SELECT series, target, severity FROM {DRIFT.qualified} "
+            "QUALIFY row_number() OVER (PARTITION BY series, target ORDER BY checked_at DESC) = 1"
+        ).to_pylist()
+    }
+    for row in rows:
+        if SEVERITIES.index(row["severity"]) > before.get((row["series"], row["target"]), 0):
+            told = {name: row[name] for name in ("target", "model", "version", "type", "confidence", "recommendation")}
+            detected(store, row["series"], row["severity"], f"{row['target']}, {row['type']}: {row['reason']}", told)
+
+
+def streams(store: Store, registry: Registry) -> Iterator[Stream]:
+    """Of every series with scores, the errors of what serves it now, by target and series."""
     for target in TARGETS.values():
-        apart = target.stride * STEP.seconds * 1_000_000
-        named = {"target": target.name, "step": target.steps[0], "apart": apart, "reach": 2 * LAST * apart}
-        scores = store.query(_SCORES_SQL, named)
+        scores = _scores(store, target, None)
         keys = scores["series"].to_numpy(zero_copy_only=False)
         edges = np.flatnonzero(keys[1:] != keys[:-1]) + 1
         for start, stop in pairwise([0, *edges.tolist(), len(keys)] if len(keys) else []):
-            if series in (None, keys[start]):
-                yield _stream(registry, target, keys[start], scores.slice(start, stop - start))
+            yield _stream(registry, target, keys[start], scores.slice(start, stop - start))
+
+
+def stream(store: Store, registry: Registry, series: str, target: str) -> Stream | None:
+    """The errors of what serves one series; None where nothing has been scored."""
+    scores = _scores(store, TARGETS[target], series)
+    return _stream(registry, TARGETS[target], series, scores) if scores.num_rows else None
+
+
+def _scores(store: Store, target: Target, series: str | None) -> pa.Table:
+    apart = target.stride * STEP.seconds * 1_000_000
+    named = {"target": target.name, "step": target.steps[0], "apart": apart, "reach": 2 * LAST * apart}
+    return store.query(_SCORES_SQL, named | {"series": series})
 
 
 def _stream(registry: Registry, target: Target, key: str, scores: pa.Table) -> Stream:

@@ -21,13 +21,15 @@ from dagster import (
     Definitions,
     ExecuteInProcessResult,
     RunRequest,
+    build_run_status_sensor_context,
     build_schedule_context,
     build_sensor_context,
 )
 
 from orderflow_assets.definitions import build_defs
-from orderflow_assets.defs.forecasting import schedules, sensors
+from orderflow_assets.defs.forecasting import drift, schedules, sensors
 from orderflow_assets.defs.forecasting.names import CAUSE, CAUSED_BY_DRIFT, CHAMPIONS_KEY, VERSIONS_KEY
+from orderflow_assets.forecasting.drift import inputs
 from orderflow_assets.forecasting.frame import Series
 from orderflow_assets.forecasting.registry import Registry, Training
 from orderflow_assets.forecasting.tables import FORECASTS, SCORES
@@ -222,7 +224,7 @@ def alerts(place: Place) -> list[tuple[str, str]]:
 
 def tick(place: Place, cursor: str | None) -> tuple[list[RunRequest], str]:
     context = build_sensor_context(instance=place.instance, cursor=cursor, resources={"store": place.resource})
-    result = sensors.retrain_on_drift(context)
+    result = drift.retrain_on_drift(context)
     return list(result.run_requests or []), result.cursor
 
 
@@ -237,12 +239,19 @@ def test_drift_is_found_and_retrains_its_series_once_within_the_cooldown(place: 
     assert failed.metadata["severity"].value in {"HIGH", "CRITICAL"}
     assert failed.metadata["price_ks_p"].value < 0.01
     assert failed.metadata["price_error_ratio"].value > 1.5
-    stored = place.rows("SELECT series, severity, detected, adwin_at FROM models.drift ORDER BY series")
+    assert failed.metadata["type"].value == "sudden"
+    assert failed.metadata["health"].value in {"warning", "critical"}
+    assert failed.metadata["plot"].value.startswith("![errors over time](data:image/png;base64,")
+    stored = place.rows("SELECT * FROM models.drift ORDER BY series")
     assert [row["detected"] for row in stored] == [False, True]
+    assert abs(stored[1]["began_at"] - (place.end - timedelta(minutes=5 * 300))) < timedelta(hours=3)
+    assert stored[1]["confidence"] > 0.99
+    assert json.loads(stored[1]["details"])["ks_distance"]["speaks"]
 
     requests, cursor = tick(place, None)
     assert [(request.partition_key, request.tags[CAUSE]) for request in requests] == [(ETH.key, CAUSED_BY_DRIFT)]
-    assert alerts(place) == [("MEDIUM", f"retraining of {ETH.key} started: its drift check failed")]
+    assert alerts(place)[0] == (stored[1]["severity"], f"drift of {ETH.key}: price, sudden: {stored[1]['reason']}")
+    assert alerts(place)[1:] == [("MEDIUM", f"retraining of {ETH.key} started: its drift check failed")]
     assert tick(place, cursor)[0] == []
 
     trained = place.run("retrain", partition_key=ETH.key, tags=requests[0].tags)
@@ -257,6 +266,54 @@ def test_drift_is_found_and_retrains_its_series_once_within_the_cooldown(place: 
     refused = [message for level, message in alerts(place) if level == "LOW"]
     assert len(refused) == 1
     assert "refused: last trained at" in refused[0]
+    steps = place.rows("SELECT * FROM models.retrainings ORDER BY recorded_at")
+    assert [row["step"] for row in steps] == ["detected", "asked", "finished", "refused"]
+    assert {row["series"] for row in steps} == {ETH.key}
+    assert [row["severity"] for row in steps[:2]] == [stored[1]["severity"]] * 2
+    assert steps[2]["run_id"] == trained.run_id
+    assert steps[3]["reason"].startswith("last trained at")
+
+
+def test_a_training_for_drift_that_fails_is_recorded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Registry, "begin", full)
+    failed = place.run("retrain", partition_key=BTC.key, tags={CAUSE: CAUSED_BY_DRIFT})
+    other = place.run("retrain", partition_key=BTC.key)
+    for run in (failed, other):
+        assert not run.success
+        event = run.get_run_failure_event()
+        context = build_run_status_sensor_context(
+            "retraining_failed", event, place.instance, place.instance.get_run_by_id(run.run_id)
+        ).for_run_failure()
+        drift.retraining_failed(context, store=place.resource)
+    (step,) = place.rows("SELECT * FROM models.retrainings")
+    assert (step["step"], step["run_id"]) == ("failed", failed.run_id)
+    assert alerts(place)[-1][0] == "HIGH"
+
+
+def test_inputs_that_leave_what_was_learned_are_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "EVERY", timedelta())
+    assert place.run("retrain", partition_key=BTC.key).success
+    champion = place.registry.champion(BTC.key, "price")
+    assert champion is not None
+    assert place.run("drift_check").success
+    frozen = place.rows("SELECT * FROM models.drift_references WHERE target = 'price' ORDER BY input")
+    assert {"learned series", "prediction", "volume_surprise"} <= {row["input"] for row in frozen}
+    assert {row["data_to"] for row in frozen if row["target"] == "price"} == {place.end}
+    compared = place.rows("SELECT * FROM models.drift_inputs WHERE target = 'price'")
+    assert {row["severity"] for row in compared if row["input"] == "learned series"} == {"NONE"}
+
+    rising = 0.002 + 0.0005 * np.random.default_rng(3).standard_normal(288)
+    plant(place.store, BTC, rising, start=place.end)
+    assert place.run("drift_check").success
+    after = {row["input"]: row for row in place.rows("SELECT * FROM models.drift_inputs WHERE target = 'price'")}
+    assert after["learned series"]["severity"] == "MEDIUM"
+    assert after["learned series"]["recent_median"] > after["learned series"]["reference_median"]
+    assert after["prediction"]["reason"] == "0 recent values, 60 are needed"
+    again = place.rows("SELECT * FROM models.drift_references WHERE target = 'price' ORDER BY input")
+    assert again == frozen
 
 
 def test_a_training_that_waits_is_not_asked_for_twice(place: Place) -> None:
@@ -266,7 +323,7 @@ def test_a_training_that_waits_is_not_asked_for_twice(place: Place) -> None:
         place.defs.resolve_job_def("retrain"), status=DagsterRunStatus.NOT_STARTED, tags={"dagster/partition": ETH.key}
     )
     assert tick(place, None)[0] == []
-    assert alerts(place) == [("LOW", f"retraining of {ETH.key} refused: a training of this series waits or runs")]
+    assert alerts(place)[1:] == [("LOW", f"retraining of {ETH.key} refused: a training of this series waits or runs")]
 
 
 def test_the_severity_that_fails_the_check_is_configured(place: Place) -> None:

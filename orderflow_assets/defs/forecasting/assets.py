@@ -21,7 +21,6 @@ from pydantic import Field
 from orderflow_assets.automation import on_new_data_whatever_the_model
 from orderflow_assets.defs.forecasting.names import (
     CHAMPIONS_KEY,
-    DRIFT_KEY,
     FORECASTS_KEY,
     LEADERBOARD_KEY,
     SCORES_KEY,
@@ -29,12 +28,10 @@ from orderflow_assets.defs.forecasting.names import (
 )
 from orderflow_assets.forecasting import charts
 from orderflow_assets.forecasting.configured import configured_series
-from orderflow_assets.forecasting.drift.tables import DRIFT
 from orderflow_assets.forecasting.frame import BARS, FEATURES
 from orderflow_assets.forecasting.issue import issue
 from orderflow_assets.forecasting.leaderboard import inconsistencies, refresh
 from orderflow_assets.forecasting.models import SPECS
-from orderflow_assets.forecasting.monitor import check_drift
 from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.score import score
 from orderflow_assets.forecasting.tables import FORECASTS, LEADERBOARD, SCORES
@@ -171,30 +168,4 @@ def leaderboard(store: StoreResource) -> MaterializeResult:
                 metadata={"rows": len(board), "inconsistent": len(wrong)},
             )
         ],
-    )
-
-
-@asset(
-    key=DRIFT_KEY,
-    deps=[scores, AssetDep(CHAMPIONS_KEY, partition_mapping=AllPartitionMapping())],
-    group_name="models",
-    kinds={"river", "duckdb"},
-    owners=OWNERS,
-    code_version=table_version(DRIFT),
-    description=DRIFT.doc,
-    metadata=table_metadata(DRIFT),
-)
-def drift(store: StoreResource) -> MaterializeResult:
-    started = time.monotonic()
-    with store.step() as opened:
-        found = check_drift(opened, Registry(store.data_dir)).to_pylist()
-    columns = ("series", "target", "model", "severity", "error_ratio", "coverage_95", "reason")
-    detected = [{name: row[name] for name in columns} for row in found if row["detected"]]
-    return MaterializeResult(
-        metadata={
-            "streams_checked": len(found),
-            "streams_with_drift": len(detected),
-            "found": MetadataValue.md(charts.table(detected)),
-            "seconds": round(time.monotonic() - started, 3),
-        }
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dagster import AssetCheckKey
 
-from orderflow_assets.forecasting.drift.tables import DRIFT
+from orderflow_assets.forecasting.drift.tables import DRIFT, INPUTS, REFERENCES
 from orderflow_assets.forecasting.tables import FORECASTS, FRAMES, LEADERBOARD, SCORES, VERSIONS
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.metadata import asset_key
@@ -19,6 +19,8 @@ FORECASTS_KEY = asset_key(FORECASTS.qualified)
 SCORES_KEY = asset_key(SCORES.qualified)
 LEADERBOARD_KEY = asset_key(LEADERBOARD.qualified)
 DRIFT_KEY = asset_key(DRIFT.qualified)
+DRIFT_INPUTS_KEY = asset_key(INPUTS.qualified)
+DRIFT_REFERENCES_KEY = asset_key(REFERENCES.qualified)
 
 CHALLENGER_CHECKS = {target: AssetCheckKey(VERSIONS_KEY, f"{target}_challenger") for target in TARGETS}
 DRIFT_CHECK = AssetCheckKey(CHAMPIONS_KEY, "drift")

@@ -21,7 +21,9 @@ from orderflow_assets.defs.forecasting.names import (
     CHALLENGER_CHECKS,
     CHAMPIONS_KEY,
     DRIFT_CHECK,
+    DRIFT_INPUTS_KEY,
     DRIFT_KEY,
+    DRIFT_REFERENCES_KEY,
     FORECASTS_KEY,
     FRAMES_KEY,
     LEADERBOARD_KEY,
@@ -50,8 +52,9 @@ forecast_and_score = define_asset_job(
 )
 drift_check = define_asset_job(
     "drift_check",
-    selection=AssetSelection.assets(DRIFT_KEY) | AssetSelection.checks(DRIFT_CHECK),
-    description="Looks for drift in the errors of every model that serves.",
+    selection=AssetSelection.assets(DRIFT_INPUTS_KEY, DRIFT_REFERENCES_KEY, DRIFT_KEY)
+    | AssetSelection.checks(DRIFT_CHECK),
+    description="Looks for drift in the errors and the inputs of every model that serves.",
 )
 leaderboard_refresh = define_asset_job(
     "leaderboard_refresh",

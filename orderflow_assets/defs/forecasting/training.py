@@ -19,7 +19,6 @@ from dagster import (
 )
 from pydantic import Field
 
-from orderflow_assets.alerts import raise_alert
 from orderflow_assets.defs.forecasting.names import (
     CAUSE,
     CAUSED_BY_DRIFT,
@@ -28,6 +27,7 @@ from orderflow_assets.defs.forecasting.names import (
     VERSIONS_KEY,
 )
 from orderflow_assets.forecasting import charts
+from orderflow_assets.forecasting.drift.steps import followed
 from orderflow_assets.forecasting.frame import BARS, FEATURES, FrameError, Series, known_until, read_frame
 from orderflow_assets.forecasting.frames import described, keep, kept, newest
 from orderflow_assets.forecasting.models import SPECS
@@ -171,9 +171,8 @@ def champions(context: AssetExecutionContext, store: StoreResource) -> Materiali
             message = "; ".join(
                 f"{target}: {model} version {version}" for target, (model, version, _) in served.items()
             )
-            details = {target: reason for target, (_, _, reason) in served.items()}
-            details |= {"event": "finished", "run_id": context.run.run_id}
-            raise_alert(opened, "INFO", f"retrain_{key}", f"retraining of {key} finished, now serve {message}", details)
+            reasons = {target: reason for target, (_, _, reason) in served.items()}
+            followed(opened, key, "finished", f"now serve {message}", reasons, run_id=context.run.run_id)
     return MaterializeResult(
         metadata={
             f"{target}_{name}": value

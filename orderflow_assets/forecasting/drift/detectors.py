@@ -60,6 +60,4 @@ def hddm(misses: np.ndarray) -> list[int]:
     return alarms
 
 
-Detector = Callable[[np.ndarray], list[int]]
-
-DETECTORS: Mapping[str, Detector] = {"adwin": adwin, "page_hinkley": page_hinkley, "hddm": hddm}
+ON_ERRORS: Mapping[str, Callable[[np.ndarray], list[int]]] = {"adwin": adwin, "page_hinkley": page_hinkley}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orderflow_assets.forecasting.drift.detectors import DETECTORS
+from orderflow_assets.forecasting.drift.detectors import ON_ERRORS, hddm
 from orderflow_assets.forecasting.drift.distributions import Shift, effective_size, shift
 from orderflow_assets.forecasting.drift.pace import pace
 from orderflow_assets.forecasting.skill import diebold_mariano
@@ -36,6 +36,10 @@ class Errors:
     reference: np.ndarray
     """Errors the model made on held-out bars when it was trained; empty where there are none."""
 
+    def until(self, stop: int) -> Errors:
+        """What was known after the first ``stop`` outcomes."""
+        return Errors(self.model[:stop], self.naive[:stop], self.missed_95[:stop], self.reference)
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -57,11 +61,23 @@ class Statistics:
     """First of the larger errors; None where nothing grew."""
 
 
-def measure(errors: Errors) -> Statistics | str:
+Alarms = dict[str, list[int]]
+
+
+def listen(errors: Errors) -> Alarms:
+    """Positions of the alarms of each detector in the errors, ascending; below 0 in the reference before them."""
+    live, offset = np.concatenate((errors.reference, errors.model)), len(errors.reference)
+    known = np.flatnonzero(~np.isnan(errors.missed_95))
+    growth = {name: [place - offset for place in detect(live)] for name, detect in ON_ERRORS.items()}
+    return growth | {"hddm": known[hddm(errors.missed_95[known])].tolist()}
+
+
+def measure(errors: Errors, alarms: Alarms | None = None) -> Statistics | str:
     """All statistics of one stream of errors, or why there are too few to say anything.
 
     Without a reference from training the errors older than the recent day stand in for it. An alarm counts while it
-    lies within the recent errors.
+    lies within the recent errors. Recent errors are worth as many independent ones as so many of the reference, since a
+    change within them looks like autocorrelation. ``alarms`` are those of :func:`listen`, where they are known.
     """
     recent, reference = errors.model[-RECENT:], errors.reference
     if not len(reference):
@@ -70,33 +86,23 @@ def measure(errors: Errors) -> Statistics | str:
         return f"{len(recent)} scored forecasts, {MIN_RECENT} are needed"
     if len(reference) < MIN_REFERENCE:
         return f"{len(reference)} errors to compare with, {MIN_REFERENCE} are needed"
-    live = np.concatenate((errors.reference, errors.model))
-    offset = len(errors.reference)
-    known = ~np.isnan(errors.missed_95)
-    missed = errors.missed_95[known]
-    hddm_at = last_alarm(DETECTORS["hddm"](missed), len(missed), 0)
+    first = len(errors.model) - len(recent)
+    last = {name: places[-1] for name, places in (alarms or listen(errors)).items() if places and places[-1] >= first}
+    missed = errors.missed_95[-RECENT:][~np.isnan(errors.missed_95[-RECENT:])]
     dm_statistic, p_better = diebold_mariano(recent - errors.naive[-RECENT:], 1)
-    tail = live[-_BEFORE - RECENT :]
+    independent = effective_size(reference) / len(reference)
+    tail = np.concatenate((errors.reference, errors.model))[-_BEFORE - RECENT :]
     grown = pace(tail)
-    began = None if grown is None else max(grown.began + len(live) - len(tail) - offset, 0)
     return Statistics(
         scores=len(errors.model),
         error_ratio=float(recent.mean() / reference.mean()) if reference.mean() > 0 else np.nan,
-        adwin_at=last_alarm(DETECTORS["adwin"](live), len(live), offset),
-        page_hinkley_at=last_alarm(DETECTORS["page_hinkley"](live), len(live), offset),
-        hddm_at=None if hddm_at is None else int(np.flatnonzero(known)[hddm_at]),
-        coverage_95=float(1 - missed[-RECENT:].mean()) if len(missed) else None,
-        shift=shift(recent, reference, effective_size(recent), effective_size(reference)),
+        adwin_at=last.get("adwin"),
+        page_hinkley_at=last.get("page_hinkley"),
+        hddm_at=last.get("hddm"),
+        coverage_95=float(1 - missed.mean()) if len(missed) else None,
+        shift=shift(recent, reference, len(recent) * independent, len(reference) * independent),
         dm_statistic=dm_statistic,
         dm_p=1 - p_better,
         pace=grown.kind if grown else None,
-        began_at=began,
+        began_at=max(grown.began + len(errors.model) - len(tail), 0) if grown else None,
     )
-
-
-def last_alarm(alarms: list[int], count: int, offset: int) -> int | None:
-    """Position after ``offset`` of the last alarm among the recent of ``count`` values, the first ``offset`` of which
-    are what was before; None where there is none."""
-    if not alarms or alarms[-1] < max(offset, count - RECENT):
-        return None
-    return alarms[-1] - offset

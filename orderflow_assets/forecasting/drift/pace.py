@@ -10,6 +10,8 @@ from orderflow_assets.forecasting.drift.thresholds import limit
 
 _LEAST = 24
 """Values on either side of a change."""
+_FREEDOM = 1.5
+"""Log-likelihood that a jump gains over a climb from noise alone, since it can be put where the noise is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,9 @@ class Pace:
 
 def pace(errors: np.ndarray) -> Pace | None:
     """Fit the roots of absolute errors, whose noise is near normal, by a level that jumps once and by one that climbs
-    from a place to the end; the better fit tells the kind, by its gain in log-likelihood.
+    from a place to the end. The better fit tells the kind, by the margin of log-likelihood that is its threshold.
 
-    Both have a place and a height. None where neither finds growth or there are too few errors.
+    None where neither finds growth or there are too few errors.
     """
     values = np.sqrt(errors)
     values -= values.mean()
@@ -44,5 +46,7 @@ def pace(errors: np.ndarray) -> Pace | None:
     total = values @ values
     for_climb = count / 2 * np.log((total - jump_gain.max()) / (total - climb_gain.max()))
     best = climb_gain if for_climb > 0 else jump_gain
-    kind = ("gradual" if for_climb > 0 else "sudden") if abs(for_climb) > limit("pace") else None
+    kind = None
+    if abs(for_climb + _FREEDOM) > limit("pace"):
+        kind = "gradual" if for_climb > -_FREEDOM else "sudden"
     return Pace(kind, int(places[best.argmax()]))

@@ -103,14 +103,14 @@ RETRAININGS = Table(
     (
         Column("series", "VARCHAR", "series key, such as BTCUSDT|binance_futures", nullable=False),
         *IDENTITY,
-        Column("at", "TIMESTAMP", "clock time", "UTC", False),
+        Column("recorded_at", "TIMESTAMP", "clock time", "UTC", False),
         Column("step", "VARCHAR", " or ".join(STEPS), nullable=False),
         Column("severity", "VARCHAR", "severity of the drift that was found", nullable=True),
         Column("run_id", "VARCHAR", "training run that finished or failed"),
         Column("reason", "VARCHAR", "what was found, why it was refused, or what serves now", nullable=False),
     ),
-    ("series", "at", "step"),
-    "at",
+    ("series", "recorded_at", "step"),
+    "recorded_at",
     "What drift led to, step by step: detected, asked for a training or refused, finished or failed.",
 )
 

@@ -32,7 +32,7 @@ THRESHOLDS: Mapping[str, Threshold] = {
         Threshold(
             "page_hinkley",
             "above",
-            200.0,
+            100.0,
             "summed excess of scaled absolute errors over their mean and 0.05, forgetting 0.0001, after 200 values",
             f"Page 1954; {_STUDY}",
         ),
@@ -81,9 +81,9 @@ THRESHOLDS: Mapping[str, Threshold] = {
         Threshold(
             "pace",
             "above",
-            2.0,
-            "log-likelihood by which a step must beat a ramp (sudden), or a ramp a step (gradual)",
-            "odds of 7 to 1",
+            2.5,
+            "log-likelihood by which a jump fits larger errors better than a climb does (sudden), or worse (gradual)",
+            _STUDY,
         ),
     )
 }
