@@ -10,9 +10,17 @@ import pytest
 
 from orderflow_assets.forecasting import fitting
 from orderflow_assets.forecasting.models import SPECS
-from orderflow_assets.forecasting.registry import Registry, RegistryError, TamperedArtefactError, Training, hash_folder
-from orderflow_assets.forecasting.tables import VERSIONS
+from orderflow_assets.forecasting.registry import (
+    Registry,
+    RegistryError,
+    TamperedArtefactError,
+    Timings,
+    Training,
+    hash_folder,
+)
+from orderflow_assets.forecasting.tables import EVENTS, VERSIONS
 from orderflow_assets.forecasting.targets import TARGETS
+from orderflow_assets.forecasting.train import settle
 from orderflow_streaming.store.engine import conform
 from tests.assets.forecast_bars import BTC, START, frame_of, random_walk
 
@@ -193,3 +201,53 @@ def test_the_file_is_in_wal_mode(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "models" / "registry.sqlite")
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_events_are_never_changed_or_removed(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    stored(registry, b"one")
+    connection = sqlite3.connect(tmp_path / "models" / "registry.sqlite")
+    for statement in ("UPDATE model_event SET reason = 'else'", "DELETE FROM model_event"):
+        with pytest.raises(sqlite3.IntegrityError, match="events are never"):
+            connection.execute(statement)
+    connection.close()
+    told = conform(registry.events_to_arrow(KEY), EVENTS).to_pylist()
+    assert [row["event"] for row in told] == ["training", "registered"]
+    assert {row["symbol"] for row in told} == {"BTCUSDT"}
+
+
+def test_a_registry_of_an_earlier_release_gets_the_columns_it_lacks(tmp_path: Path) -> None:
+    Registry(tmp_path)
+    connection = sqlite3.connect(tmp_path / "models" / "registry.sqlite")
+    connection.execute("ALTER TABLE model_version DROP COLUMN fit_s")
+    connection.commit()
+    connection.close()
+    registry = Registry(tmp_path)
+    version = stored(registry, b"one")
+    registry.record_timings(KEY, "price", version, Timings(1.5, 0.2, 0.01, "cpu"))
+    assert registry.version(KEY, "price", version).fit_s == 1.5
+    assert [(one.model, one.fit_s, one.rows) for one in registry.measured()] == [("lightgbm", 1.5, 100)]
+
+
+def test_models_that_never_served_are_removed_once_replaced(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    served = stored(registry, b"served")
+    registry.promote(KEY, "price", served, "test", "won")
+    replaced, newest = stored(registry, b"replaced"), stored(registry, b"newest")
+    registry.promote(KEY, "price", newest, "test", "won")
+    assert registry.prune(KEY) == 1
+    assert registry.version(KEY, "price", replaced).artefact_sha256 is None
+    assert registry.rollback(KEY, "price", "test", "worse") == served
+    assert registry.artefact(registry.version(KEY, "price", served)).is_dir()
+
+
+def test_a_verdict_older_than_a_rollback_is_not_carried_out(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    first, second, third = (stored(registry, content) for content in (b"one", b"two", b"three"))
+    registry.promote(KEY, "price", first, "test", "won")
+    registry.promote(KEY, "price", second, "test", "won")
+    verdict = {"verdict": "demote", "reason": "errors have grown"}
+    registry.record_judgement(KEY, "price", third, verdict, won=False, reason="lost", by="test")
+    registry.challenge(KEY, "price", third, "test", "the best")
+    registry.rollback(KEY, "price", "test", "the first was better")
+    assert settle(registry, KEY, "price", "test")[1] == first
