@@ -19,6 +19,7 @@ from orderflow_assets.forecasting.drift.tables import TYPES
 from orderflow_assets.forecasting.drift.verdict import Inputs
 from orderflow_assets.forecasting.targets import TARGETS
 from tests.assets.forecast_bars import recorded
+from tests.bench import drift as bench
 from tests.conftest import ROOT
 
 
@@ -176,10 +177,22 @@ def test_a_jump_and_a_climb_are_told_apart() -> None:
     told = [[pace.pace(np.abs(draws.standard_t(4, len(size))) * size) for _ in range(20)] for size in (jump, climb)]
     sudden, gradual = ([one.kind for one in tries if one] for tries in told)
     assert sudden.count("sudden") >= 15
-    assert sudden.count("gradual") <= 1
+    assert sudden.count("gradual") <= 2
     assert gradual.count("gradual") >= 15
     assert np.median([one.began for one in told[0] if one]) == pytest.approx(800, abs=20)
     assert pace.pace(np.ones(40)) is None
+
+
+def test_no_alarm_without_drift_and_a_soon_one_with_it() -> None:
+    """The rates of the published study, on few streams of seeds that it does not use."""
+    seed, count = 3_000, 6
+    for kind, heard in bench.stationary(seed, count, 1_200).items():
+        rates = bench.false_alarm_rates(heard)
+        assert rates["rule: HIGH"] <= 0.1, kind
+        assert rates["any voice"] <= 0.4, kind
+    found = bench.delays(bench.drifting(seed, count, ("sudden 1.5",))["sudden 1.5"], bench.BEFORE)
+    assert found["rule: HIGH"][0] <= 300
+    assert found["ADWIN"][0] <= 300
 
 
 def test_every_threshold_is_published() -> None:

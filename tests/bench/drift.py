@@ -193,8 +193,8 @@ def delays(heard: list[Heard], at: int) -> dict[str, tuple[float, float]]:
     return out
 
 
-def stationary(seed: int, count: int) -> dict[str, list[Heard]]:
-    return {kind: [hear(errors) for errors in streams(kind, seed, count, QUIET)] for kind in STATIONARY}
+def stationary(seed: int, count: int, bars: int = QUIET) -> dict[str, list[Heard]]:
+    return {kind: [hear(errors) for errors in streams(kind, seed, count, bars)] for kind in STATIONARY}
 
 
 def drifting(seed: int, count: int, names: tuple[str, ...] = tuple(DRIFTS)) -> dict[str, list[Heard]]:
@@ -271,7 +271,7 @@ def _print(title: str, names: list[str], lines: list[list[str]]) -> None:
 
 def report(count: int = 24) -> None:
     quiet = stationary(REPORTED, count)
-    quiet |= {f"candles, {pattern}": [hear(one, 12) for one in recorded(pattern)] for pattern in RECORDED}
+    quiet |= {f"candles, {pattern}": [hear(one, 24) for one in recorded(pattern)] for pattern in RECORDED}
     voices = [*VOICES, *RULES]
     lines = []
     for kind, heard in quiet.items():
@@ -285,7 +285,8 @@ def report(count: int = 24) -> None:
         cells = [f"{found[voice][0]:.0f} ({found[voice][1]:.0%})" for voice in voices]
         lines.append([name, DRIFTS[name].doc, *cells])
         types = [_told(one) for one in heard]
-        told.append([name, *(f"{types.count(kind) / len(types):.0%}" for kind in ("sudden", "gradual", "concept"))])
+        shares = [types.count(kind) / len(types) for kind in ("sudden", "gradual")]
+        told.append([name, *(f"{share:.0%}" for share in (*shares, 1 - sum(shares)))])
     _print("Bars until found: median (share found within 800)", ["drift", "planted", *voices], lines)
     _print("Type told 400 bars after the change", ["drift", "sudden", "gradual", "not told"], told)
     names = ["chain", "change of one of twelve inputs", "false alarms per 1,000 bars", "median bars", "found"]

@@ -300,6 +300,19 @@ def test_models_and_drift_give_their_reasons(ask: Ask) -> None:
     assert cells(drift, "reason") == ["errors grew by 40 %"]
 
 
+def test_drift_is_reported_followed_and_summed_up(ask: Ask) -> None:
+    report = ask("drift_report", symbol="BTCUSDT")
+    assert cells(report, "type") == ["sudden"]
+    assert report["meta"]["thresholds"]["ks_distance"] == "above 0.15"
+    assert "does not exist yet" in ask("drift_report", view="inputs")["hint"]
+    assert cells(ask("drift_history", symbol="BTCUSDT", target="price"), "severity") == ["MEDIUM"]
+    assert "does not exist yet" in ask("drift_history", view="retrainings")["hint"]
+    health = ask("model_health")
+    assert cells(health, "health") == ["ok"]
+    assert cells(health, "newest_severity") == ["MEDIUM"]
+    assert ask("model_health", symbol="ETHUSDT")["rows"] == []
+
+
 def test_the_route_keeps_to_the_deadline_and_says_what_it_left_out(ask: Ask) -> None:
     answer = ask("model_route", symbol="BTCUSDT", priority="accurate")
     assert cells(answer, "model")[0] == "ridge"
