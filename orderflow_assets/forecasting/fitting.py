@@ -57,7 +57,7 @@ def fit(spec: ModelSpec, target: Target, frame: Frame, parameters: Mapping[str, 
     """
     if target.name not in spec.targets:
         raise ModelError(f"{spec.name} forecasts {' and '.join(spec.targets)}, not {target.name}")
-    tuned = spec.tuned(parameters or {})
+    tuned = spec.on(target.name, parameters)
     if reason := missing(tuned):
         raise ModelError(reason)
     fitted: Fitted = _adapter(spec).fit(tuned, target, frame)

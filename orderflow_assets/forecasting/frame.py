@@ -303,7 +303,8 @@ def _bar_covariates(
         if "volume" in bars:
             volume = np.log1p(bars["volume"])
             covariates["volume_surprise"] = volume - _ewma_mean(volume, HALF_LIFE)
-            covariates[HOUR_VOLUME] = _finite(np.log(rolling_sum(bars["volume"], HORIZON)))
+            hour = _finite(np.log(rolling_sum(bars["volume"], HORIZON)))
+            covariates |= {HOUR_VOLUME: hour, "hour_volume_surprise": hour - _ewma_mean(hour, _HALF_LIVES[-1])}
         for bars_back in (HORIZON, 6 * HORIZON):
             moved = rolling_sum(returns, bars_back)
             covariates[f"momentum_{bars_back}"] = moved / (sigma * np.sqrt(bars_back))

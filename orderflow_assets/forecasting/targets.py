@@ -110,6 +110,12 @@ def _log_volume(frame: Frame) -> np.ndarray:
     return frame.covariates.get(HOUR_VOLUME, np.full(len(frame), np.nan))
 
 
+def _volume_change(frame: Frame) -> np.ndarray:
+    """Log volume of the last twelve bars over that of the twelve before: volume wanders, its changes do not."""
+    volume = _log_volume(frame)
+    return np.concatenate((np.full(min(HORIZON, len(frame)), np.nan), volume[HORIZON:] - volume[:-HORIZON]))
+
+
 def _unit_scale(frame: Frame, steps: np.ndarray) -> np.ndarray:
     return np.ones((len(frame), len(steps)))
 
@@ -119,7 +125,7 @@ def _volatility_deviation(frame: Frame, origins: slice, outputs: np.ndarray) -> 
 
 
 def _volume_deviation(frame: Frame, origins: slice, outputs: np.ndarray) -> np.ndarray:
-    return outputs - _log_volume(frame)[origins, None]
+    return np.where(np.isnan(_log_volume(frame)[origins, None]), np.nan, outputs)
 
 
 TARGETS: Mapping[str, Target] = {
@@ -157,7 +163,7 @@ TARGETS: Mapping[str, Target] = {
             steps=(HORIZON,),
             width=1,
             lead=HORIZON - 1,
-            learn=_log_volume,
+            learn=_volume_change,
             anchor=_log_volume,
             scale=_unit_scale,
             deviate=_volume_deviation,

@@ -169,3 +169,14 @@ def test_the_digest_changes_with_any_price() -> None:
     changed[20] += 1e-9
     assert frame_of(returns).digest() == frame_of(returns).digest()
     assert frame_of(returns).digest() != frame_of(changed).digest()
+
+
+def test_volume_is_learnt_as_its_change_over_the_hour_before() -> None:
+    frame, target = frame_of(momentum(60, seed=11)), TARGETS["volume"]
+    hours = np.array([frame.price[index - 11 : index + 1].sum() for index in (23, 35, 47)])
+    np.testing.assert_allclose(np.exp(target.anchor(frame)[[23, 35, 47]]), hours, rtol=1e-12)
+    np.testing.assert_allclose(target.learn(frame)[[35, 47]], np.diff(np.log(hours)), atol=1e-12)
+    # A change put out for the hour to come is its deviation from the hour that was.
+    outcome = target.outcomes(frame)[35, 0] - target.anchor(frame)[35]
+    said = target.deviate(frame, slice(35, 36), target.learn(frame)[[47]][:, None])
+    assert said[0, 0] == pytest.approx(outcome, rel=1e-12)

@@ -2,7 +2,7 @@
 
 At each origin log deviations are an affine map of outputs: ``deviations = matrix @ outputs + offset``. Outputs are in
 the unit the target is learnt in: the volatility-scaled log return of each coming bar for a price, the log itself for a
-volatility or a volume. In these units naive puts out zero returns, and the last hour's volatility or volume.
+volatility, its change for a volume. In these units naive puts out no return, the last hour's volatility and no change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orderflow_assets.forecasting.targets import Target
 UNITS: Mapping[str, str] = {
     "price": "volatility-scaled log return",
     "volatility": "log realized volatility",
-    "volume": "log volume",
+    "volume": "log change of the hourly volume",
 }
 """Unit of an output, by target."""
 

@@ -18,5 +18,8 @@ BAR_COLUMNS = (
     "day_cos",
 )
 FEATURE_COLUMNS = tuple(column for columns in FEATURES.values() for column in columns)
-STEADY_COLUMNS = tuple(name for name in BAR_COLUMNS if name not in {"flow_share", "vwap_gap"})
+STEADY_COLUMNS = (
+    *(name for name in BAR_COLUMNS if name not in {"flow_share", "vwap_gap"}),
+    "hour_volume_surprise",
+)
 """Those that are known in a bar without trades too, for models that cannot do without any of theirs."""

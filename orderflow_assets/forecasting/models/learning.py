@@ -23,6 +23,11 @@ def _regression(name: str, doc: str, *aliases: str, **declared: Any) -> ModelSpe
     return ModelSpec(name, doc, aliases=aliases, **(own | declared))
 
 
+def _hourly(**parameters: Any) -> dict[str, dict[str, Any]]:
+    """More of a booster where there is more to be learnt: volatility and volume persist, returns do not."""
+    return {"volatility": parameters, "volume": parameters}
+
+
 MODELS = (
     _regression(
         "lightgbm",
@@ -51,6 +56,7 @@ MODELS = (
             "n_jobs": 1,
             "verbose": -1,
         },
+        by_target=_hourly(n_estimators=150, learning_rate=0.05, num_leaves=8, min_child_samples=50),
     ),
     _regression(
         "har",
@@ -142,6 +148,7 @@ MODELS = (
             "random_state": 42,
             "n_jobs": 1,
         },
+        by_target=_hourly(n_estimators=150, learning_rate=0.05, max_depth=3, min_child_weight=50),
     ),
     _regression(
         "catboost",
@@ -167,5 +174,6 @@ MODELS = (
             "allow_writing_files": False,
             "verbose": False,
         },
+        by_target=_hourly(iterations=150, learning_rate=0.1),
     ),
 )

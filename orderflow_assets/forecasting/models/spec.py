@@ -72,6 +72,8 @@ class ModelSpec:
     weight: float = 1.0
     """Share of the model in its mean with naive on a price, of which little can be known ahead."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    by_target: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Parameters that are others for a target."""
 
     @property
     def code_version(self) -> str:
@@ -87,6 +89,10 @@ class ModelSpec:
     def share(self, target: str) -> float:
         """Factor of the model's deviations from naive."""
         return self.weight if target == "price" else 1.0
+
+    def on(self, target: str, overrides: Mapping[str, Any] | None = None) -> ModelSpec:
+        """This model as it is trained for a target, ``overrides`` before what is declared."""
+        return self.tuned({**self.by_target.get(target, {}), **(overrides or {})})
 
     def tuned(self, overrides: Mapping[str, Any]) -> ModelSpec:
         """This model with other parameters; ``lags`` among them is its own :attr:`lags`."""
