@@ -59,9 +59,10 @@ def drift_history(
     end: Time | None = None,
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
-    """Drift over time, newest first, of the last 24 hours by default. checks: every check with severity, type, confidence and recent errors over those
-    of the reference. retrainings: what drift led to, step by step (detected, asked, refused, finished, failed) with
-    the reason; these are of a series, so target does not restrict them. Times are clock times, UTC."""
+    """Drift over time, newest first, of the last 24 hours by default. checks: every check with severity, type,
+    confidence and recent errors over those of the reference. retrainings: what drift led to, step by step (detected,
+    asked, refused, finished, failed) with the reason; these are of a series, so target does not restrict them. Times
+    are clock times, UTC."""
     equals = windows.series(symbol, market)
     if view == "checks" and target:
         equals |= {"target": target}
