@@ -51,7 +51,7 @@ class Tool:
     def under(self, alias: Alias) -> Tool:
         """The tool as ``alias`` calls it."""
         properties = alias.properties(self.input_schema["properties"])
-        needed = {alias.called(name) for name in self.input_schema.get("required", ())}
+        needed = {alias.called(name) for name in self.input_schema.get("required", ()) if name not in alias.defaults}
         required = [name for name in properties if name in needed]
         input_schema = {"type": "object", "properties": properties, "additionalProperties": False}
         return replace(

@@ -23,11 +23,19 @@ def back(unit: Unit, argument: str = "start") -> As:
     return As(argument, lambda value: f"{float(value):g}{unit}")
 
 
+def _futures(value: Value) -> Value:
+    return value if "_" in str(value) else f"{value}_futures"
+
+
+MARKET = As("market", _futures)
+"""An exchange for its futures market; a market's own name stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
     """``given`` are arguments of ``tool`` that the name itself says; ``renamed`` maps this name's arguments to the
-    tool's; ``ignored`` are arguments that are accepted and change nothing, with the reason. The tool's other arguments
-    are taken as they are.
+    tool's; ``ignored`` are arguments that are accepted and change nothing, with the reason; ``defaults`` are
+    arguments of the tool that need not be sent. Its other arguments are taken as they are.
     """
 
     name: str
@@ -35,10 +43,11 @@ class Alias:
     given: Mapping[str, Value] = field(default_factory=dict)
     renamed: Mapping[str, str | As] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
     def translate(self, arguments: Mapping[str, Value]) -> dict[str, Value]:
         """The tool's arguments. Raises ValueError or TypeError where a value cannot be converted."""
-        translated = dict(self.given)
+        translated = {**self.defaults, **self.given}
         for name, value in arguments.items():
             place = self.renamed.get(name, name)
             if value is None or name in self.ignored:
@@ -66,6 +75,8 @@ class Alias:
                 own[name] = tool[place]
         taken = {place.argument if isinstance(place, As) else place for place in self.renamed.values()}
         kept = {name: kind for name, kind in tool.items() if name not in taken and name not in self.given}
-        return {**own, **kept} | {
+        for name, value in self.defaults.items():
+            own[self.called(name)] = {**{**kept, **own}[self.called(name)], "default": value}
+        return {**kept, **own} | {
             name: {"description": f"changes nothing: {why}"} for name, why in self.ignored.items()
         }
