@@ -13,7 +13,7 @@ import numpy as np
 
 from orderflow_assets.forecasting.versions import Measured
 
-RECENT = 50
+RECENT = 20
 """Newest measurements that a cost rests on."""
 _LIKELY = 0.9
 """Share of the measurements that an expected cost covers: a promise on the mean would be broken every other time."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from statistics import mean
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from orderflow_assets.forecasting.costs import RECENT, UNKNOWN, Cost, ask_cost, fit_cost, gpus, of_model
+from orderflow_assets.forecasting.costs import RECENT, UNKNOWN, Cost, ask_cost, fit_cost, gpus
 from orderflow_assets.forecasting.frame import MIN_BARS, Series
 from orderflow_assets.forecasting.leaderboard import shrunk
 from orderflow_assets.forecasting.models import NAIVE, SPECS, ModelSpec, missing
@@ -56,9 +56,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A line of the leaderboard. ``version`` is stored and can be loaded; None where the model would be trained."""
+    """How a model did on the series itself. ``version`` can be loaded; None where the model would be trained."""
 
-    series: str
     model: str
     rmae: float
     origins: int
@@ -66,6 +65,17 @@ class Standing:
     load_s: float | None = None
     predict_s: float | None = None
     device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How a model did on ``series`` other series, seasonal ones or others; ``origins`` are those of one of them."""
+
+    model: str
+    seasonal: bool
+    rmae: float
+    origins: int
+    series: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +135,25 @@ def choose(
     request: Request,
     standings: Iterable[Standing],
     measured: Iterable[Measured],
-    profiles: Mapping[str, Profile] | None = None,
-    specs: Iterable[ModelSpec] | None = None,
-    absent: Callable[[ModelSpec], str | None] = missing,
+    elsewhere: Iterable[Elsewhere] = (),
+    absent: Callable[[str], str | None] | None = None,
 ) -> Route:
-    """The model to ask, with reasons. ``standings`` and ``measured`` are of the request's target and step.
+    """The model to ask, with reasons. What is given is of the request's target and step.
 
-    ``profiles`` are those of other series, by key; ``absent`` says why a model is not installed.
+    ``absent`` says of a model's name why it is not installed.
     """
-    started = time.perf_counter()
-    lines, timed = list(standings), list(measured)
+    started, absent = time.perf_counter(), absent or _absent
+    own, timed = {line.model: line for line in standings}, _by_model(measured)
+    others: dict[str, list[Elsewhere]] = {}
+    for pool in elsewhere:
+        others.setdefault(pool.model, []).append(pool)
     options: dict[str, Option] = {}
     rejected: dict[str, str] = {}
-    for spec in specs if specs is not None else SPECS.values():
+    for spec in SPECS.values():
         if spec.name == NAIVE or request.target not in spec.targets:
             continue
-        option = _option(request, spec, lines, timed, profiles or {}, absent)
+        taken = timed.get((spec.name, _device(request, spec.name)), [])
+        option = absent(spec.name) or _option(request, spec, own.get(spec.name), others.get(spec.name, []), taken)
         if isinstance(option, str):
             rejected[spec.name] = option
         else:
@@ -160,23 +173,28 @@ def choose(
         fallback=[*fallback, NAIVE],
         rejected=close | rejected,
         close=close,
-        known=any(line.series == request.series for line in lines),
+        known=bool(own),
         elapsed_ms=(time.perf_counter() - started) * 1_000,
     )
 
 
+@cache
+def _absent(name: str) -> str | None:
+    """Why a model is not installed; it is looked up once, since an installation does not change under a process."""
+    return missing(SPECS[name])
+
+
+def _by_model(measured: Iterable[Measured]) -> dict[tuple[str, str], list[Measured]]:
+    found: dict[tuple[str, str], list[Measured]] = {}
+    for one in measured:
+        found.setdefault((one.model, one.device), []).append(one)
+    return found
+
+
 def _option(
-    request: Request,
-    spec: ModelSpec,
-    lines: list[Standing],
-    timed: list[Measured],
-    profiles: Mapping[str, Profile],
-    absent: Callable[[ModelSpec], str | None],
+    request: Request, spec: ModelSpec, own: Standing | None, elsewhere: list[Elsewhere], timed: list[Measured]
 ) -> Option | str:
     """What a model promises, or why it is out."""
-    if reason := absent(spec):
-        return reason
-    own = next((line for line in lines if (line.series, line.model) == (request.series, spec.name)), None)
     stored = own.version if own else None
     if reason := _unfit(request.profile, spec, stored):
         return reason
@@ -188,7 +206,7 @@ def _option(
         return (
             f"{work} takes about {cost.seconds * 1e3:.3g} ms ({cost.basis}), {request.deadline_s * 1e3:g} are allowed"
         )
-    expected, evidence = _skill(request, spec.name, own, lines, profiles)
+    expected, evidence = _skill(request, own, elsewhere)
     return Option(spec.name, stored, expected, evidence, cost)
 
 
@@ -210,14 +228,15 @@ def season(spec: ModelSpec) -> int:
 
 
 def _cost(request: Request, spec: ModelSpec, own: Standing | None, timed: list[Measured]) -> Cost:
-    """Seconds until the answer: of loading and asking a stored version, else of training one first."""
-    device = _device(request, spec.name)
-    alike = of_model(timed, spec.name, request.target, device)
+    """Seconds until the answer: of loading and asking a stored version, else of training one first.
+
+    ``timed`` is what the model took on the device that it would run on.
+    """
     if own is not None:
-        if own.load_s is not None and own.predict_s is not None and own.device == device:
+        if own.load_s is not None and own.predict_s is not None and own.device == _device(request, spec.name):
             return Cost(own.load_s + own.predict_s, f"measured of version {own.version}")
-        return ask_cost(alike)
-    fit, ask = fit_cost(alike, request.profile.bars), ask_cost(alike)
+        return ask_cost(timed)
+    fit, ask = fit_cost(timed, request.profile.bars), ask_cost(timed)
     return (
         Cost(fit.seconds + ask.seconds, fit.basis) if fit.seconds is not None and ask.seconds is not None else UNKNOWN
     )
@@ -227,24 +246,18 @@ def _device(request: Request, model: str) -> str:
     return "gpu" if request.gpus and model in SPECS and SPECS[model].gpu else "cpu"
 
 
-def _skill(
-    request: Request, model: str, own: Standing | None, lines: list[Standing], profiles: Mapping[str, Profile]
-) -> tuple[float, str]:
-    """Errors over naive's to expect, and what that rests on."""
+def _skill(request: Request, own: Standing | None, elsewhere: list[Elsewhere]) -> tuple[float, str]:
+    """Errors over naive's to expect, and what that rests on: the series itself, else others, of its kind if any."""
     if own is not None:
-        return shrunk(
-            own.rmae, own.origins
-        ), f"{own.origins} origins of this series at {own.rmae:.3f} of naive's errors"
-    others = [line for line in lines if line.model == model and line.series != request.series]
+        evidence = f"{own.origins} origins of this series at {own.rmae:.3f} of naive's errors"
+        return shrunk(own.rmae, own.origins), evidence
     kind = request.profile.seasonal
-    like = [line for line in others if line.series in profiles and profiles[line.series].seasonal is kind]
-    used = like or others
-    if not used:
+    pool = next((pool for pool in elsewhere if pool.seasonal is kind), elsewhere[0] if elsewhere else None)
+    if pool is None:
         return 1.0, "never measured"
-    ratio = sum(line.rmae * line.origins for line in used) / sum(line.origins for line in used)
-    origins = round(mean(line.origins for line in used))
-    named = f"{len(used)} other {'seasonal ' if like and kind else ''}series"
-    return shrunk(ratio, origins), f"{origins} origins each of {named} at {ratio:.3f} of naive's errors"
+    named = f"{pool.series} other {'seasonal' if pool.seasonal else 'hardly seasonal'} series"
+    evidence = f"{pool.origins} origins each of {named} at {pool.rmae:.3f} of naive's errors"
+    return shrunk(pool.rmae, pool.origins), evidence
 
 
 def _pick(request: Request, better: list[Option]) -> Option:
@@ -301,19 +314,20 @@ def route(
     started = time.perf_counter()
     step = _checked(series, target, priority, step, budget_ms)
     stored = {row["name"] for row in reader.query(_STORED_SQL).to_pylist()}
-    profiles = _profiles(reader, target) if FRAMES.qualified in stored else {}
-    rows = reader.query(_BOARD_SQL, [target, step]).to_pylist() if LEADERBOARD.qualified in stored else []
+    profile = _profile(reader, series, target) if FRAMES.qualified in stored else None
+    board = reader.query(_BOARD_SQL, [series, target, step]).to_pylist() if LEADERBOARD.qualified in stored else []
+    others = {"series": series, "target": target, "step": step, "path": f"$.{target}", "seasonal": SEASONAL}
+    pools = reader.query(_POOLS_SQL, others).to_pylist() if stored >= {LEADERBOARD.qualified, FRAMES.qualified} else []
     timed = reader.query(_TIMED_SQL, [target]).to_pylist() if VERSIONS.qualified in stored else []
-    request = Request(
-        series,
-        target,
-        step,
-        priority,
-        profiles.get(series, Profile(0)),
-        budget_ms / 1_000 if budget_ms is not None else None,
-        gpus(),
+    budget_s = budget_ms / 1_000 if budget_ms is not None else None
+    chosen = choose(
+        Request(series, target, step, priority, profile or Profile(0), budget_s, gpus()),
+        [Standing(**row) for row in board],
+        [Measured(**row) for row in timed],
+        [Elsewhere(**row) for row in pools],
     )
-    chosen = choose(request, [Standing(**row) for row in rows], [Measured(**row) for row in timed], profiles)
+    if profile is None:
+        chosen.reasons.insert(0, f"no training frame of {series} was built yet (models/frames)")
     return replace(chosen, elapsed_ms=(time.perf_counter() - started) * 1_000)
 
 
@@ -335,29 +349,40 @@ def _checked(series: str, target: str, priority: str, step: int | None, budget_m
     return step if step is not None else steps[-1]
 
 
-def _profiles(reader: Reader, target: str) -> dict[str, Profile]:
-    """What the newest frame of each series says of it."""
-    return {
-        row["series"]: Profile(
-            row["bars"],
-            frozenset(msgspec.json.decode(row["columns"])),
-            msgspec.json.decode(row["seasonality"]).get(target),
+def _profile(reader: Reader, series: str, target: str) -> Profile | None:
+    """What the newest frame of a series says of it; None where none was built."""
+    rows = reader.query(_PROFILE_SQL, [series]).to_pylist()
+    return (
+        Profile(
+            rows[0]["bars"],
+            frozenset(msgspec.json.decode(rows[0]["columns"])),
+            msgspec.json.decode(rows[0]["seasonality"]).get(target),
         )
-        for row in reader.query(_PROFILES_SQL).to_pylist()
-    }
+        if rows
+        else None
+    )
 
 
 _STORED_SQL = "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() WHERE schema_name = 'models'"
 _BOARD_SQL = f"""
-SELECT series, model, rmae, origins, version, load_s, predict_s, device
-FROM {LEADERBOARD.qualified} WHERE target = ? AND step = ?
+SELECT model, rmae, origins, version, load_s, predict_s, device
+FROM {LEADERBOARD.qualified} WHERE series = ? AND target = ? AND step = ?
+"""
+_POOLS_SQL = f"""
+WITH kinds AS (
+    SELECT series, coalesce(json_extract(arg_max(seasonality, built_at), $path)::DOUBLE >= $seasonal, false) AS seasonal
+    FROM {FRAMES.qualified} WHERE frame_hash IS NOT NULL GROUP BY series)
+SELECT model, seasonal, sum(rmae * origins) / sum(origins) AS rmae, round(avg(origins))::INTEGER AS origins,
+       count(*) AS series
+FROM {LEADERBOARD.qualified} JOIN kinds USING (series)
+WHERE target = $target AND step = $step AND series <> $series GROUP BY model, seasonal ORDER BY model, seasonal
+"""
+_PROFILE_SQL = f"""
+SELECT bars, columns, seasonality FROM {FRAMES.qualified}
+WHERE series = ? AND frame_hash IS NOT NULL ORDER BY built_at DESC LIMIT 1
 """
 _TIMED_SQL = f"""
 SELECT model, target, "rows", fit_s, load_s, predict_s, device FROM {VERSIONS.qualified}
 WHERE target = ? AND fit_s IS NOT NULL
 QUALIFY row_number() OVER (PARTITION BY model, device ORDER BY trained_at DESC) <= {RECENT} ORDER BY trained_at
-"""
-_PROFILES_SQL = f"""
-SELECT series, bars, columns, seasonality FROM {FRAMES.qualified} WHERE frame_hash IS NOT NULL
-QUALIFY row_number() OVER (PARTITION BY series ORDER BY built_at DESC) = 1
 """

@@ -15,6 +15,7 @@ from orderflow_assets.forecasting.leaderboard import Evidence, disjoint, inconsi
 from orderflow_assets.forecasting.models import NAIVE, SPECS
 from orderflow_assets.forecasting.router import (
     PRIORITIES,
+    Elsewhere,
     Profile,
     Request,
     RouteError,
@@ -26,13 +27,13 @@ from orderflow_assets.forecasting.router import (
 from orderflow_assets.forecasting.versions import Measured
 from orderflow_streaming.store import connect
 
-BTC, ETH = "BTCUSDT|binance_futures", "ETHUSDT|binance_futures"
+BTC = "BTCUSDT|binance_futures"
 COLUMNS = frozenset(column for spec in SPECS.values() for column in spec.covariates)
 LONG = Profile(4_000, COLUMNS, 0.0)
 MODELS = sorted(name for name, spec in SPECS.items() if name != NAIVE and "price" in spec.targets)
 
 
-def everywhere(spec: object) -> None:
+def everywhere(name: str) -> None:
     """Every model is installed."""
 
 
@@ -46,8 +47,8 @@ def timed(model: str, rows: int, fit_s: float, predict_s: float = 0.01) -> Measu
 
 def test_skill_decides_among_those_in_time() -> None:
     lines = [
-        Standing(BTC, "ridge", 0.90, 1_000, 2, 0.1, 1.2, "cpu"),
-        Standing(BTC, "lightgbm", 0.95, 1_000, 1, 0.01, 0.05, "cpu"),
+        Standing("ridge", 0.90, 1_000, 2, 0.1, 1.2, "cpu"),
+        Standing("lightgbm", 0.95, 1_000, 1, 0.01, 0.05, "cpu"),
     ]
     calm, hurried = choose(asked("accurate"), lines, []), choose(asked("realtime"), lines, [])
     assert (calm.model, calm.version) == ("ridge", 2)
@@ -60,8 +61,8 @@ def test_skill_decides_among_those_in_time() -> None:
 
 def test_a_balanced_choice_takes_the_quicker_of_two_that_are_alike() -> None:
     lines = [
-        Standing(BTC, "ridge", 0.900, 100_000, 2, 0.0, 0.9, "cpu"),
-        Standing(BTC, "lightgbm", 0.903, 100_000, 1, 0.0, 0.02, "cpu"),
+        Standing("ridge", 0.900, 100_000, 2, 0.0, 0.9, "cpu"),
+        Standing("lightgbm", 0.903, 100_000, 1, 0.0, 0.02, "cpu"),
     ]
     assert choose(asked("balanced"), lines, []).model == "lightgbm"
     assert choose(asked("accurate"), lines, []).model == "ridge"
@@ -75,26 +76,25 @@ def test_nothing_measured_means_naive_and_says_so() -> None:
 
 
 def test_an_untrained_model_costs_its_training() -> None:
-    lines = [Standing(ETH, "lightgbm", 0.8, 5_000, 1, 0.0, 0.01, "cpu")]
+    others = [Elsewhere("lightgbm", False, 0.8, 5_000, 3)]
     measured = [timed("lightgbm", rows, 1e-6 * rows**1.5) for rows in (500, 1_000, 2_000, 4_000)]
-    found = choose(asked("accurate"), lines, measured)
+    found = choose(asked("accurate"), [], measured, others)
     assert (found.model, found.version) == ("lightgbm", None)
     assert found.expected_ms == pytest.approx((1e-6 * 4_000**1.5 + 0.01) * 1_000, rel=1e-6)
-    assert any("other series" in reason for reason in found.reasons)
-    assert choose(asked("realtime"), lines, measured).model == NAIVE
+    assert any("3 other hardly seasonal series" in reason for reason in found.reasons)
+    assert choose(asked("realtime"), [], measured, others).model == NAIVE
 
 
 def test_series_of_the_same_kind_count_where_there_are_any() -> None:
-    lines = [Standing(ETH, "ridge", 0.7, 1_000, None), Standing("SOLUSDT|okx_spot", "ridge", 1.2, 1_000, None)]
-    profiles = {ETH: Profile(4_000, COLUMNS, 0.5), "SOLUSDT|okx_spot": Profile(4_000, COLUMNS, 0.0)}
+    others = [Elsewhere("ridge", False, 1.2, 1_000, 1), Elsewhere("ridge", True, 0.7, 1_000, 1)]
     measured = [timed("ridge", 4_000, 0.01)]
-    seasonal = choose(asked(profile=Profile(4_000, COLUMNS, 0.4)), lines, measured, profiles)
-    calm = choose(asked(profile=Profile(4_000, COLUMNS, 0.0)), lines, measured, profiles)
+    seasonal = choose(asked(profile=Profile(4_000, COLUMNS, 0.4)), [], measured, others)
+    calm = choose(asked(profile=Profile(4_000, COLUMNS, 0.0)), [], measured, others)
     assert (seasonal.model, calm.model) == ("ridge", NAIVE)
 
 
 def test_length_season_covariates_and_hardware_keep_models_out() -> None:
-    lines = [Standing(BTC, name, 0.5, 5_000, None) for name in MODELS]
+    lines = [Standing(name, 0.5, 5_000, None) for name in MODELS]
     measured = [timed(name, 4_000, 0.01) for name in MODELS]
     short = choose(asked(profile=Profile(99, COLUMNS)), lines, measured, absent=everywhere)
     assert short.model == NAIVE
@@ -111,7 +111,6 @@ def test_length_season_covariates_and_hardware_keep_models_out() -> None:
 
 standings = st.builds(
     Standing,
-    st.sampled_from([BTC, ETH]),
     st.sampled_from(MODELS),
     st.floats(0.3, 3.0),
     st.integers(1, 50_000),
@@ -119,6 +118,14 @@ standings = st.builds(
     st.none() | st.floats(0, 5),
     st.none() | st.floats(0, 5),
     st.sampled_from(["cpu", "gpu"]),
+)
+pools = st.builds(
+    Elsewhere,
+    st.sampled_from(MODELS),
+    st.booleans(),
+    st.floats(0.3, 3.0),
+    st.integers(1, 50_000),
+    st.integers(1, 80),
 )
 timings = st.builds(
     Measured,
@@ -136,6 +143,7 @@ timings = st.builds(
 @given(
     st.lists(standings, max_size=20),
     st.lists(timings, max_size=20),
+    st.lists(pools, max_size=20),
     st.sampled_from(list(PRIORITIES)),
     st.none() | st.floats(0.001, 10),
     st.integers(0, 10_000),
@@ -145,6 +153,7 @@ timings = st.builds(
 def test_whatever_was_measured_the_choice_is_there_in_time_and_can_fail(
     lines: list[Standing],
     measured: list[Measured],
+    others: list[Elsewhere],
     priority: str,
     budget_s: float | None,
     bars: int,
@@ -152,7 +161,7 @@ def test_whatever_was_measured_the_choice_is_there_in_time_and_can_fail(
     gone: set[str],
 ) -> None:
     request = asked(priority, Profile(bars, COLUMNS), budget_s=budget_s, gpus=gpus)
-    found = choose(request, lines, measured, absent=lambda spec: "not installed" if spec.name in gone else None)
+    found = choose(request, lines, measured, others, absent=lambda name: "not installed" if name in gone else None)
     assert found.model not in gone
     assert not set(found.fallback) & gone
     assert found.fallback[-1] == NAIVE
