@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
+from dagster import AssetCheckSeverity, AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
 from orderflow_assets.defs.forecasting.backtests import backtest_job, backtests
 from orderflow_assets.forecasting.backtest.engine import Plan, walk
@@ -102,9 +102,8 @@ def test_a_predictable_series_earns_a_grade_and_its_report(place: Place) -> None
     assert checks["grade"].passed
     assert checks["grade"].description == "what serves passes at every step"
     # The planted volume never changes, so that every interval holds it.
-    assert checks["coverage"].description == (
-        "volume, naive, step 12: 100.0% inside the 80 % interval, 100.0% inside the 95 % interval"
-    )
+    assert checks["coverage"].severity == AssetCheckSeverity.WARN
+    assert "volume, naive, step 12: 100.0% inside the 80 % interval" in checks["coverage"].description
 
     again = place.run(BTC.key, models=["naive"])
     assert metadata(again, CURVE)["strategies"] == 0
