@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetMaterialization, AssetSelection, DagsterInstance, evaluate_automation_conditions
 
 from orderflow_assets.definitions import build_defs
+from orderflow_assets.defs.forecasting.names import CHAMPIONS_KEY
 from orderflow_assets.forecasting import fitting
 from orderflow_assets.forecasting.explain import attention, champion, permutation
 from orderflow_assets.forecasting.explain.outputs import UNITS, AffineMap
 from orderflow_assets.forecasting.explain.profile import profile
 from orderflow_assets.forecasting.explain.shapley import HISTORY, Input, NotExplainableError, explain, inputs_of
-from orderflow_assets.forecasting.explain.tables import EXPLANATIONS, PROFILES
+from orderflow_assets.forecasting.explain.tables import ERRORS, EXPLANATIONS, PROFILES
 from orderflow_assets.forecasting.fitting import Fitted
 from orderflow_assets.forecasting.frame import Frame, as_naive
 from orderflow_assets.forecasting.models import SPECS
 from orderflow_assets.forecasting.predict import Server
 from orderflow_assets.forecasting.targets import TARGETS
+from orderflow_assets.metadata import asset_key
 from orderflow_assets.resources import StoreResource
 from orderflow_streaming.store import connect
-from tests.assets.forecast_bars import BTC, frame_of, momentum, plant, random_walk
+from tests.assets.forecast_bars import BTC, ETH, frame_of, momentum, plant, random_walk
 
 ADDITIVE = ("lightgbm", "ridge", "har", "xgboost", "catboost", "random_forest", "ensemble_mean")
 TRAINED = 1_000
@@ -75,7 +78,9 @@ def test_base_and_contributions_make_what_was_forecast(
     for place, origin in enumerate(found.origins.tolist()):
         at = AffineMap.at(TARGETS[target], frame, origin)
         made = at.matrix @ (found.base + found.values[place].sum(axis=1)) + at.offset
-        np.testing.assert_allclose(made, model.deviations(frame, slice(origin, origin + 1))[0], atol=1e-6, rtol=1e-6)
+        # XGBoost computes in single precision, so what is left depends on the size of its outputs.
+        slack = 1e-6 * max(1, np.abs(found.outputs[place]).max())
+        np.testing.assert_allclose(made, model.deviations(frame, slice(origin, origin + 1))[0], atol=slack, rtol=0)
 
 
 def test_a_linear_model_is_explained_by_its_coefficients(frame: Frame, fitted: Callable[[str, str], Fitted]) -> None:
@@ -188,13 +193,12 @@ def test_the_asset_explains_what_serves_and_says_where_naive_does(
 
     monkeypatch.setattr(champion, "serving", serving)
     with connect(tmp_path, scope="write") as store:
-        end = plant(store, BTC, momentum(1_600, seed=1))
+        end = plant(store, BTC, momentum(1_400, seed=1))
     defs = build_defs({"store": StoreResource(data_dir=str(tmp_path))})
     with DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("series", [BTC.key])
         job = defs.resolve_job_def("explain")
-        for _ in range(2):
-            result = job.execute_in_process(instance=instance, partition_key=BTC.key)
+        result = job.execute_in_process(instance=instance, partition_key=BTC.key)
     assert result.success
     (check,) = result.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("shap_adds_up", True)
@@ -236,5 +240,32 @@ def test_the_fusion_transformer_says_what_it_selected_and_attended_to(frame: Fra
     assert seen.bars.shape == (spec.lags + 1,)
     assert seen.bars.sum() + seen.ahead == pytest.approx(1, abs=1e-5)
     assert min(seen.selection.values()) >= 0
+    served = champion.explain_target(frame, TARGETS["price"], Server(2, model, as_naive(frame.times[399]), None))
+    methods = {row["method"]: row.get("reason") for row in served.rows}
+    assert methods.keys() == {"shap", "mean_abs_shap", "permutation", "attention", "variable_selection"}
+    assert "neither made of trees nor linear" in methods["shap"]
+    assert methods["permutation"] is None
     with pytest.raises(NotExplainableError, match="has no attention"):
         attention.read(fitting.fit(SPECS["ridge"], TARGETS["price"], frame.until(400)), frame, 1_500)
+
+
+def test_it_is_asked_for_when_a_model_begins_to_serve_and_every_four_hours() -> None:
+    explained, errors = asset_key(EXPLANATIONS.qualified), asset_key(ERRORS.qualified)
+    defs, now = build_defs(), datetime(2026, 11, 24, 18, 30, tzinfo=UTC)
+    with DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("series", [BTC.key, ETH.key])
+        cursor, asked = None, []
+        for minutes, event in ((0, CHAMPIONS_KEY), (1, explained), (11, None), (12, None), (140, None)):
+            result = evaluate_automation_conditions(
+                defs,
+                instance,
+                asset_selection=AssetSelection.groups("explanations"),
+                cursor=cursor,
+                evaluation_time=now + timedelta(minutes=minutes),
+            )
+            cursor = result.cursor
+            asked.append((result.get_requested_partitions(explained), result.get_requested_partitions(errors)))
+            if event:
+                instance.report_runless_asset_event(AssetMaterialization(event, partition=BTC.key))
+    # At 18:31 a champion is new, at 18:41 the hour of the errors is due, at 20:50 both.
+    assert asked == [(set(), set()), ({BTC.key}, set()), (set(), {None}), (set(), set()), ({BTC.key}, {None})]

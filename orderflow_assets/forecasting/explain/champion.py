@@ -28,8 +28,8 @@ ORIGINS = 600
 """Newest forecasts on bars not trained on that importances rest on."""
 ALL, BAR, AHEAD = "all", "bar", "ahead"
 """Names in place of a feature: every input, any input of a bar, the bars still to come."""
-_SLOW = ("local", "foundation")
-"""Adapters whose models are trained again, or run, at every origin."""
+_SLOW = ("local", "deep", "foundation")
+"""Adapters of models that are trained again, or run as networks, at every origin."""
 _ANSWERED_WITHIN = 288
 """Newest bars among which a forecast of the model is looked for."""
 
@@ -153,7 +153,7 @@ def _attention(fitted: Fitted, frame: Frame) -> Iterator[Row]:
 
 
 def _held_out(frame: Frame, server: Server) -> slice:
-    """The newest bars after those trained on; an hour apart for what is trained again at each of them."""
+    """The newest bars after those trained on; an hour apart for what is slow to ask."""
     assert server.fitted is not None
     first = int(np.searchsorted(frame.times, np.datetime64(server.data_to), side="right"))
     members: tuple[Fitted, ...] = getattr(server.fitted, "members", (server.fitted,))

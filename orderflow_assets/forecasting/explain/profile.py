@@ -29,7 +29,7 @@ def profile(frame: Frame, target: Target) -> dict[str, float | None]:
     seconds = STEP.total_seconds()
     found = extract(learnt, step_seconds=seconds, include_spectral=False)
     dominant = seasonality(learnt, step_seconds=seconds).dominant
-    parts = decompose(logs, DAY) if len(logs) >= 2 * DAY else None
+    parts = decompose(logs, DAY, robust=False) if len(logs) >= 2 * DAY else None
     measured = {
         "bars": float(np.isfinite(learnt).sum()),
         **{name: found[name] for name in EXTRACTED},
