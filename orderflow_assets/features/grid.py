@@ -10,14 +10,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orderflow_assets.bars.series import SERIES_NAMES
+from orderflow_assets.bars.series import NUMBER, SERIES_NAMES
 from orderflow_streaming.store import Store
 from orderflow_streaming.tables import Table
 
@@ -28,6 +28,8 @@ Identity = tuple[str, str, str]
 
 MIN_BASELINE = 60
 """Rows a baseline needs; with fewer, what it would judge is NULL."""
+
+_SIDES: tuple[tuple[Literal["left", "right"], np.ufunc], ...] = (("left", np.less), ("right", np.less_equal))
 
 _RELATIVE_ZERO = 1e-12
 """A spread below this share of the values themselves is rounding, not variation."""
@@ -61,6 +63,13 @@ def _identities(rows: pa.Table) -> tuple[list[Identity], npt.NDArray[np.int64]]:
     symbols, exchanges, types = names
     split = [np.unravel_index(number, [max(1, len(part)) for part in names]) for number in used]
     return [(symbols[a], exchanges[b], types[c]) for a, b, c in split], code
+
+
+def series_numbers(store: Store, series: Sequence[Identity]) -> npt.NDArray[np.int64]:
+    """The ``NUMBER`` by which SQL tells each of ``series``."""
+    named = {name: [identity[part] for identity in series] for part, name in enumerate(SERIES_NAMES)}
+    listed = ", ".join(f"unnest(${name}::VARCHAR[]) AS {name}" for name in SERIES_NAMES)
+    return store.query(f"SELECT {NUMBER} AS number FROM (SELECT {listed})", named)["number"].to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,30 +205,76 @@ def enough(baseline: Array, least: int = MIN_BASELINE) -> Mask:
     return np.isfinite(baseline).sum(axis=-1) >= least
 
 
+def totals(values: Array, length: int, outputs: int) -> Array:
+    """Sum of the ``length`` values up to and with each of the last ``outputs``; ``values`` are all known.
+
+    Each is added up oldest first, so that it comes out the same to the last digit whatever else is computed.
+    """
+    first = values.shape[1] - outputs - length + 1
+    total = np.zeros((len(values), outputs))
+    for bar in range(first, first + length):
+        total += values[:, bar : bar + outputs]
+    return total
+
+
 def zscore(values: Array, length: int, outputs: int) -> Array:
     """(value - mean) / sample sd, both over the ``length`` bars before; NULL where the sd is zero."""
-    baseline = before(values, length, outputs)
-    count = np.isfinite(baseline).sum(axis=-1)
-    usable = count >= MIN_BASELINE
-    total = np.nansum(baseline, axis=-1)
+    past = values[:, values.shape[1] - outputs - length : -1]
+    known = np.isfinite(past)
+    always = known[:, outputs - 1 : length]
+    level = np.where(always, past[:, outputs - 1 : length], 0.0).sum(axis=1) / np.maximum(1, always.sum(axis=1))
+    apart = np.where(known, past - level[:, None], 0.0)
+    count, total, square = (totals(part, length, outputs) for part in (known.astype(float), apart, apart**2))
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / count
-        deviation = baseline - mean[..., None]
-        sd = np.sqrt(np.nansum(deviation**2, axis=-1) / (count - 1))
-        usable &= sd > _RELATIVE_ZERO * np.abs(mean)
+        mean = level[:, None] + total / count
+        sd = np.sqrt(np.maximum(0.0, square - total**2 / count) / (count - 1))
+        usable = (count >= MIN_BASELINE) & (sd > _RELATIVE_ZERO * np.abs(mean))
         return np.where(usable, (current(values, outputs) - mean) / sd, np.nan)
+
+
+def _core_and_edges(values: Array, length: int, outputs: int) -> tuple[Array, Array]:
+    """The ``length`` values before each of the last ``outputs`` in two parts.
+
+    Those before all of them, (series, length - outputs + 1), and the others of each, (series, outputs, outputs - 1).
+    Where the outputs reach further than a window, each window is all edge.
+    """
+    past = values[:, values.shape[1] - outputs - length : -1]
+    if outputs > length:
+        return past[:, :0], windows(past, length, outputs)
+    place = np.arange(outputs)[:, None] + np.arange(outputs - 1)[None]
+    place += np.where(place >= outputs - 1, length - outputs + 1, 0)
+    return past[:, outputs - 1 : length], past[:, place]
 
 
 def median(values: Array, length: int, outputs: int) -> Array:
     """Median over the ``length`` bars before."""
-    baseline = before(values, length, outputs)
-    filled = np.sort(baseline, axis=-1)
-    count = np.isfinite(baseline).sum(axis=-1)
-    usable = count >= MIN_BASELINE
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    high = np.minimum(high, length - 1)
-    middle = (_pick(filled, low) + _pick(filled, high)) / 2
-    return np.where(usable, middle, np.nan)
+    core, edges = _core_and_edges(values, length, outputs)
+    count = np.isfinite(core).sum(axis=-1)[:, None] + np.isfinite(edges).sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, length - 1)
+    # Among the values of a window the one in place k is not among the first k - edges of its core, nor beyond its k-th.
+    width = edges.shape[-1]
+    first = np.clip(low - width, 0, None)
+    place = first[..., None] + np.arange(width + 2)
+    ordered = np.pad(np.sort(core, axis=-1), ((0, 0), (0, width + 2)), constant_values=np.nan)
+    near = np.take_along_axis(ordered[:, None], np.minimum(place, ordered.shape[1] - 1), axis=-1)
+    candidates = np.sort(np.concatenate([near, edges], axis=-1), axis=-1)
+    middle = (_pick(candidates, low - first) + _pick(candidates, high - first)) / 2
+    return np.where(count >= MIN_BASELINE, middle, np.nan)
+
+
+def rank_before(values: Array, length: int, outputs: int) -> Array:
+    """Percent rank of each of the last ``outputs`` in the ``length`` bars before it."""
+    core, edges = _core_and_edges(values, length, outputs)
+    now, ordered = current(values, outputs), np.sort(core, axis=-1)
+    count = np.isfinite(core).sum(axis=-1)[:, None] + np.isfinite(edges).sum(axis=-1)
+    below, upto = (
+        np.stack([np.searchsorted(row, wanted, side) for row, wanted in zip(ordered, now, strict=True)])
+        + compare(edges, now[..., None]).sum(axis=-1)
+        for side, compare in _SIDES
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rank = (below + upto) / (2 * count)
+    return np.where((count >= MIN_BASELINE) & np.isfinite(now), rank, np.nan)
 
 
 def percent_rank(values: Array, baseline: Array, least: int = MIN_BASELINE) -> Array:
@@ -234,8 +289,9 @@ def percent_rank(values: Array, baseline: Array, least: int = MIN_BASELINE) -> A
 
 def rolling_sum(values: Array, length: int, outputs: int) -> Array:
     """Sum over the ``length`` bars up to and with the current one, NULLs skipped; NULL where all are."""
-    window = windows(values, length, outputs)
-    return np.where(np.isfinite(window).any(axis=-1), np.nansum(window, axis=-1), np.nan)
+    known = np.isfinite(values)
+    count, total = (totals(part, length, outputs) for part in (known.astype(float), np.where(known, values, 0.0)))
+    return np.where(count > 0, total, np.nan)
 
 
 def slope(values: Array, least: int) -> Array:

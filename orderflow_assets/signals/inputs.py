@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from orderflow_assets.features.grid import Array, Identity, before, current, percent_rank
+from orderflow_assets.features.grid import Array, Identity, before, current, percent_rank, rank_before
 
 if TYPE_CHECKING:
     from orderflow_assets.signals.signal import Evaluation
@@ -118,5 +118,6 @@ class Inputs:
 
     def rank(self, what: Reading, past: Past) -> Array:
         """Percent rank of each bar in its own past, (series, outputs)."""
-        value = self.lately(what) if past is DAY else read(what, self.now)
-        return percent_rank(value, self.baseline(what, past))
+        if past is DAY:
+            return rank_before(read(what, self.day), LENGTH[DAY], self.outputs)
+        return percent_rank(read(what, self.now), self.baseline(what, past))

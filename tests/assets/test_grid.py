@@ -47,6 +47,7 @@ def test_median_is_that_of_the_bars_before(values: np.ndarray) -> None:
 
 def test_percent_rank_counts_ties_half(values: np.ndarray) -> None:
     found = grid.percent_rank(grid.current(values, OUTPUTS), grid.before(values, LENGTH, OUTPUTS))
+    np.testing.assert_array_equal(grid.rank_before(values, LENGTH, OUTPUTS), found)
     for series, row in enumerate(values):
         for output in range(OUTPUTS):
             at = len(row) - OUTPUTS + output
@@ -57,6 +58,32 @@ def test_percent_rank_counts_ties_half(values: np.ndarray) -> None:
             else:
                 rank = stats.percentileofscore(past, row[at], kind="mean") / 100
                 assert found[series, output] == pytest.approx(rank, rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(61, 90), st.integers(1, 100), st.floats(0, 0.5), st.integers(0, 5))
+def test_windows_may_be_longer_or_shorter_than_what_is_asked_for(
+    length: int, outputs: int, missing: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = np.round(rng.normal(0, 3, (2, length + outputs + 3)), 1)
+    drawn[rng.random(drawn.shape) < missing] = np.nan
+    rolling = pd.DataFrame(drawn.T).shift(1).rolling(length, min_periods=grid.MIN_BASELINE)
+    expected = {
+        "median": rolling.median(),
+        "zscore": (pd.DataFrame(drawn.T) - rolling.mean()) / rolling.std(),
+        "rolling_sum": pd.DataFrame(drawn.T).rolling(length, min_periods=1).sum(),
+    }
+    for name, frame in expected.items():
+        found = getattr(grid, name)(drawn, length, outputs)
+        np.testing.assert_allclose(found, frame.to_numpy().T[:, -outputs:], rtol=1e-9, atol=1e-9, err_msg=name)
+    ranked = grid.percent_rank(grid.current(drawn, outputs), grid.before(drawn, length, outputs))
+    np.testing.assert_array_equal(grid.rank_before(drawn, length, outputs), ranked)
+
+
+def test_nothing_lasts_of_what_has_left_the_window() -> None:
+    values = np.concatenate([[1e16], np.tile([1.0, 2.0], 100)])[None]
+    assert grid.rolling_sum(values, 60, 3).tolist() == [[90.0] * 3]
 
 
 def test_a_constant_baseline_has_no_zscore() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.bars.series import DAY, MINUTE, SERIES, closed_window, hours
+from orderflow_assets.bars.series import DAY, MINUTE, NUMBER, SERIES, closed_window, hours
 from orderflow_assets.features.funding.live import FUNDING_1M
 from orderflow_assets.features.funding.terms import TERMS
-from orderflow_assets.features.grid import Array, Grid, before, current, epoch_us, percent_rank, zscore
+from orderflow_assets.features.grid import Array, Grid, current, epoch_us, rank_before, series_numbers, zscore
 from orderflow_assets.features.mark_prices import dislocation, premium, reversion
 from orderflow_assets.features.mark_prices.declarations import LEAST_SPOT_VENUES, MARK_PRICES
 from orderflow_assets.features.mark_prices.marks import MARK_STALE, MARKS_1M
@@ -23,8 +24,9 @@ from orderflow_streaming.store import Store, Window
 _BPS = 1e4
 _HOUR, _DAY, _WEEK = 60, 1440, 10_080
 _YEAR_H = 8760
+_SECOND = timedelta(seconds=1)
 _LOOKBACK = 7 * DAY
-_LEAD_IN = dislocation.LEAD_IN_S + round(MARK_STALE / timedelta(seconds=1))
+_LEAD_IN = dislocation.LEAD_IN_S + round(MARK_STALE / _SECOND)
 _COLUMNS = (
     "n_obs", "mark_close", "index_close", "basis", "premium", "premium_s", "impact_premium", "spot_mid", "spot_venues",
 )  # fmt: skip
@@ -80,16 +82,10 @@ def _history(marks: Grid, outputs: int) -> dict[str, Array]:
     )
     return {
         "basis_zscore": zscore(marks["premium"], _DAY, outputs),
-        "basis_percentile": _rank(marks["premium"], outputs),
+        "basis_percentile": rank_before(marks["premium"], _WEEK, outputs),
         "index_divergence": current(apart, outputs),
-        "index_divergence_risk": _rank(np.abs(apart), outputs),
+        "index_divergence_risk": rank_before(np.abs(apart), _WEEK, outputs),
     }
-
-
-def _rank(values: Array, outputs: int) -> Array:
-    """Percent rank in the week before, series by series: a week of every bar of all of them is much to hold."""
-    rows = (values[place : place + 1] for place in range(len(values)))
-    return np.concatenate([percent_rank(current(row, outputs), before(row, _WEEK, outputs)) for row in rows])
 
 
 def _pull(marks: Grid, start: datetime, outputs: int) -> dict[str, Array]:
@@ -144,31 +140,40 @@ def _regime(marks: Grid, outputs: int) -> Words:
 
 _SECONDS_OF = tuple(STREAMS[name].table for name in ("mark_prices", "index_prices"))
 _SECONDS_SQL = f"""
-SELECT {SERIES}, make_timestamp((epoch_us(timestamp) + 999999) // 1000000 * 1000000) AS bar_ts,
-       arg_max({{price}}, struct_pack(t := timestamp, i := id)) AS price
+SELECT {NUMBER} AS series, (epoch_us(timestamp) + 999999) // 1000000 AS second, {{prices}}
 FROM main.{{stream}}
-WHERE timestamp > $since AND timestamp <= $end AND {{price}} IS NOT NULL
-GROUP BY ALL
+WHERE timestamp > $since AND timestamp <= $end
+ORDER BY timestamp, id
 """
 
 
 def _seconds(store: Store, spine: Grid, start: datetime, end: datetime) -> Array:
     """Premium second by second, (series, seconds), from before ``start`` to ``end``."""
     since = start - timedelta(seconds=_LEAD_IN)
-    mark, index, apart = (
-        _standing(store, spine, stream, price, since, end)
-        for stream, price in (
-            ("mark_prices", "mark_price"), ("mark_prices", "index_price"), ("index_prices", "index_price"),
-        )
-    )  # fmt: skip
+    numbers = series_numbers(store, spine.series)
+    mark, index = _standing(store, numbers, "mark_prices", ("mark_price", "index_price"), since, end)
+    (apart,) = _standing(store, numbers, "index_prices", ("index_price",), since, end)
     return mark / np.where(np.isfinite(index), index, apart) - 1
 
 
-def _standing(store: Store, spine: Grid, stream: str, price: str, since: datetime, end: datetime) -> Array:
-    rows = store.query(_SECONDS_SQL.format(stream=stream, price=price), {"since": since, "end": end}, timeout_s=600)
-    second = timedelta(seconds=1)
-    seen = Grid.of(rows, since + second, end, second, spine.series)["price"]
-    return dislocation.standing(seen, round(MARK_STALE / second) - 1)
+def _standing(
+    store: Store, numbers: npt.NDArray[np.int64], stream: str, prices: tuple[str, ...], since: datetime, end: datetime
+) -> list[Array]:
+    """Each of ``prices`` at each second after ``since``, (series, seconds)."""
+    sql = _SECONDS_SQL.format(stream=stream, prices=", ".join(prices))
+    rows = store.query(sql, {"since": since, "end": end}, timeout_s=600)
+    second = rows["second"].to_numpy() - epoch_us(since) // 1_000_000 - 1
+    order = np.argsort(numbers)
+    row = order[np.minimum(np.searchsorted(numbers, rows["series"].to_numpy(), sorter=order), len(order) - 1)]
+    wanted = numbers[row] == rows["series"].to_numpy()
+    standing = []
+    for name in prices:
+        price = rows[name].to_numpy()
+        told = wanted & np.isfinite(price)
+        seen = np.full((len(numbers), round((end - since) / _SECOND)), np.nan)
+        seen[row[told], second[told]] = price[told]
+        standing.append(dislocation.standing(seen, round(MARK_STALE / _SECOND) - 1))
+    return standing
 
 
 LAYER = Layer(

@@ -168,9 +168,6 @@ class _Levels:
         first, count = self.first[snapshots], self.count[snapshots]
         for level in range(DEPTH - LEVELS):
             shown = np.flatnonzero(count > level)
-            place = first[shown] + 2 * level
-            levels[0, LEVELS + level, shown], levels[1, LEVELS + level, shown] = (
-                self.pairs[place],
-                self.pairs[place + 1],
-            )
+            for part in range(2):
+                levels[part, LEVELS + level, shown] = self.pairs[first[shown] + 2 * level + part]
         return Side(*levels)
