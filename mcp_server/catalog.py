@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from mcp_server.errors import ToolError
-from orderflow_assets.forecasting.tables import TABLES as FORECASTING
-from orderflow_assets.layers import LAYERS
+from orderflow_assets.tables import declared_tables
 from orderflow_streaming.markets import suggestion
-from orderflow_streaming.schema import OPERATIONS, STREAMS
 from orderflow_streaming.tables import Table
-from orderflow_streaming.writing.series import SERIES
-
-
-@cache
-def tables() -> dict[str, Table]:
-    """Every declared table by qualified name: streams, computed tables, forecasting, operations."""
-    declared = (
-        *(stream.table for stream in STREAMS.values()),
-        *(layer.table for layer in LAYERS),
-        *FORECASTING,
-        *OPERATIONS,
-        SERIES,
-    )
-    return {table.qualified: table for table in declared}
 
 
 def table(name: str) -> Table | None:
     """The table called ``schema.name`` or, in the main schema, ``name``."""
-    return tables().get(name) or tables().get(f"main.{name}")
+    return declared_tables().get(name) or declared_tables().get(f"main.{name}")
 
 
 def unknown(what: str, name: str, known: list[str]) -> ToolError:

@@ -10,6 +10,7 @@ from mcp_server import catalog
 from mcp_server.errors import ToolError
 from orderflow_assets.features.catalog import glossary as features
 from orderflow_assets.signals.catalog import glossary as signals
+from orderflow_assets.tables import declared_tables
 from orderflow_streaming.markets import MARKETS, SYMBOLS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def read(uri: str, tools: Mapping[str, Tool]) -> Any:
     if uri == "flow://catalog":
         return {
             "tools": [{"name": tool.name, "summary": tool.summary} for tool in tools.values()],
-            "tables": [{"name": name, "doc": table.doc} for name, table in catalog.tables().items()],
+            "tables": [{"name": name, "doc": table.doc} for name, table in declared_tables().items()],
         }
     if uri == "flow://glossary":
         return {"features": features(), "signals": signals()}
@@ -47,11 +48,11 @@ def read(uri: str, tools: Mapping[str, Tool]) -> Any:
         name = uri.removeprefix(_SCHEMA)
         table = catalog.table(name)
         if table is None:
-            raise catalog.unknown("table", name, list(catalog.tables()))
+            raise catalog.unknown("table", name, list(declared_tables()))
         return table.to_dict() | {"columns": [asdict(column) for column in table.columns]}
     raise ToolError("unknown_resource", f"There is no resource {uri[:80]!r}.", "Read flow://catalog.")
 
 
 def choices(argument: str) -> Iterable[str]:
     """Values that an argument of a prompt or of an address may have."""
-    return {"symbol": SYMBOLS, "market": tuple(MARKETS), "table": tuple(catalog.tables())}.get(argument, ())
+    return {"symbol": SYMBOLS, "market": tuple(MARKETS), "table": tuple(declared_tables())}.get(argument, ())

@@ -17,8 +17,9 @@ import pyarrow as pa
 from orderflow_assets.bars.series import ARRIVAL, MINUTE
 from orderflow_assets.layer import EVERY_ROW, Layer
 from orderflow_assets.layers import LAYERS
+from orderflow_assets.tables import declared_tables
 from orderflow_streaming.markets import UnknownNameError, suggestion
-from orderflow_streaming.schema import OPERATIONS, STREAMS
+from orderflow_streaming.schema import OPERATIONS
 from orderflow_streaming.store import Store
 from orderflow_streaming.store.client import LocalStore
 from orderflow_streaming.store.engine import Engine
@@ -28,8 +29,7 @@ from orderflow_streaming.tables import Table
 
 MAX_MINUTES = 60
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
-_RAW: dict[str, Table] = {stream.table.qualified: stream.table for stream in STREAMS.values()}
-_RECORDS: dict[str, Table] = {table.qualified: table for table in OPERATIONS}
+_RECORDS = frozenset(table.qualified for table in OPERATIONS)
 
 
 def live(store: Reader, name: str, symbol: str, minutes: int = 5, end: datetime | None = None) -> pa.Table:
@@ -115,7 +115,7 @@ def _on(step: timedelta) -> str:
 def _parts(chain: list[Layer], start: datetime, end: datetime) -> dict[Table, Part]:
     """What is copied: of each input the times from the furthest look back up to where its own rows are computed."""
     computed = {layer.table.qualified for layer in chain}
-    known = _RAW | _RECORDS | {layer.table.qualified: layer.table for layer in LAYERS}
+    known = declared_tables()
     parts: dict[Table, Part] = {}
     for layer in chain:
         for name in layer.inputs:

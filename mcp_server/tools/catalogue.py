@@ -18,6 +18,7 @@ from mcp_server.results import Answer
 from orderflow_assets.features.catalog import feature as declared_feature
 from orderflow_assets.features.catalog import glossary as feature_glossary
 from orderflow_assets.signals.catalog import SIGNALS
+from orderflow_assets.tables import declared_tables
 from orderflow_streaming.markets import UnknownNameError
 from orderflow_streaming.tables import Column
 
@@ -52,7 +53,7 @@ def _entries(context: Context) -> list[tuple[str, str, str, str]]:
     return [
         *(("feature", row["feature"], row["unit"], row["definition"]) for row in feature_glossary()),
         *(("signal", item.name, item.interval, item.interpretation) for item in SIGNALS.values()),
-        *(("table", name, "", table.doc.partition("\n")[0]) for name, table in catalog.tables().items()),
+        *(("table", name, "", table.doc.partition("\n")[0]) for name, table in declared_tables().items()),
         *(("tool", item.name, "", item.summary) for item in context.tools.values()),
     ]
 

@@ -14,6 +14,7 @@ from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import tool
 from mcp_server.results import Answer
+from orderflow_assets.tables import declared_tables
 from orderflow_streaming.schema import GAPS, QUARANTINE
 from orderflow_streaming.tables import Column
 
@@ -31,7 +32,7 @@ def tables_list(context: Context, schema_name: str | None = None) -> Answer:
     """Declared tables with stored rows, the newest time in each (UTC) and what they hold. Call it before sql_query, or
     to see what exists yet: rows is NULL for a table nothing has filled. schema_name narrows to main (streams), bars,
     features, signals, forecasts, models or ops. For columns use catalog_describe."""
-    declared = catalog.tables()
+    declared = declared_tables()
     schemas = sorted({table.schema for table in declared.values()})
     if schema_name is not None and schema_name not in schemas:
         raise catalog.unknown("schema", schema_name, schemas)
@@ -52,7 +53,7 @@ def stored(context: Context, names: list[str]) -> dict[str, tuple[int, datetime 
         return {}
     parts = []
     for name in there:
-        table = catalog.tables()[name]
+        table = declared_tables()[name]
         parts.append(
             f"SELECT '{name}' AS name, count(*) AS rows, max(\"{table.time}\")::TIMESTAMP AS newest "
             f'FROM "{table.schema}"."{table.name}"'

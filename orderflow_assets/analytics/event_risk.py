@@ -15,7 +15,7 @@ import numpy.typing as npt
 from orderflow_assets.analytics.moves import LAST_MINUTE, with_last_minute
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.selection import selected
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, MINUTE, SERIES, closed_window, hours
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, DAY, MINUTE, SERIES, closed_window, hours, midnight
 from orderflow_assets.features.funding.declarations import FUNDING
 from orderflow_assets.features.grid import Array, Grid, before, current, percent_rank
 from orderflow_assets.features.liquidations.minutes import LIQUIDATIONS_1M
@@ -161,10 +161,10 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 def _hour(store: Store, start: datetime, end: datetime) -> int:
     """Rows of the bars whose last minute lies in [start, end), which lies within one hour."""
-    midnight = start.replace(hour=0, minute=0)
-    closed = (end - midnight) // STEP
-    outputs = closed - (start - midnight) // STEP
-    last = midnight + closed * STEP
+    day = midnight(start)
+    closed = (end - day) // STEP
+    outputs = closed - (start - day) // STEP
+    last = day + closed * STEP
     length = BASELINE // STEP
     signs = Grid.read(store, STRESS_5M, tuple(SIGNS), last - (outputs + length - 1) * STEP, last, STEP)
     if not outputs or not signs.series:

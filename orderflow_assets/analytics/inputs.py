@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from orderflow_assets.bars.series import MINUTE, SERIES, SERIES_NAMES
+from orderflow_assets.bars.series import MINUTE, SERIES, SERIES_NAMES, midnight
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, Identity, percent_rank
 from orderflow_streaming.store import Store
@@ -62,8 +62,8 @@ def week_before(
 
 
 def _next_quarter(moment: datetime) -> datetime:
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + -(-(moment - midnight) // QUARTER) * QUARTER
+    day = midnight(moment)
+    return day + -(-(moment - day) // QUARTER) * QUARTER
 
 
 def signed_rank(values: Array, baseline: Array) -> Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from orderflow_assets.analytics.hayashi_yoshida import LAGS, MAX_LAG_S, cross_correlation
 from orderflow_assets.bars.quotes import QUOTES_1S
-from orderflow_assets.bars.series import HOUR, SERIES, closed_window
+from orderflow_assets.bars.series import HOUR, SERIES, closed_window, midnight
 from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
@@ -82,8 +82,8 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 def marks(start: datetime, end: datetime, every: timedelta) -> Iterator[datetime]:
     """Full multiples of ``every``, a divisor of a day, in ``[start, end)``."""
-    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
-    mark = midnight + -(-(start - midnight) // every) * every
+    day = midnight(start)
+    mark = day + -(-(start - day) // every) * every
     while mark < end:
         yield mark
         mark += every

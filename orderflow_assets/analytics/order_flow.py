@@ -11,7 +11,7 @@ from orderflow_assets.analytics.inputs import QUARTER, WEEK, features, week_befo
 from orderflow_assets.analytics.order_flow_declarations import ORDER_FLOW
 from orderflow_assets.analytics.symbols import Venues, imbalance, minutes_between, ratio, rows
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.bars.series import DAY, HOUR, MINUTE, closed_window, hours
+from orderflow_assets.bars.series import DAY, HOUR, MINUTE, closed_window, hours, midnight
 from orderflow_assets.features.catalog import GROUPS
 from orderflow_assets.features.grid import Array, Grid, current, percent_rank, rolling_sum
 from orderflow_assets.layer import EVERY_ROW, Layer
@@ -50,8 +50,8 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 def _hour(store: Store, start: datetime, end: datetime) -> int:
     outputs = minutes_between(start, end)
-    midnight = start.replace(hour=0, minute=0)
-    since = min(midnight, start - HOUR)
+    day = midnight(start)
+    since = min(day, start - HOUR)
     bars = Grid.read(store, BARS_1M, ("quote_volume", "taker_buy_quote"), since + MINUTE, end, MINUTE)
     venues = Venues(bars.series)
     present = venues.count(bars.present[:, -outputs:])
@@ -62,7 +62,7 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
     value = rolling_sum(bars["quote_volume"], _HOUR, outputs)
     values = (
         _liquidity(venues, read, depths, outputs)
-        | _aggression(venues, bars, outputs, minutes_between(midnight, start))
+        | _aggression(venues, bars, outputs, minutes_between(day, start))
         | {name: venues.mean(current(read[column], outputs), value) for name, column in _COSTS.items()}
     )
     known = np.mean([np.isfinite(values[feature.name]) for feature in ORDER_FLOW.features], axis=0)

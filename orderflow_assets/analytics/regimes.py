@@ -33,6 +33,7 @@ from orderflow_assets.bars.series import (
     at,
     closed_window,
     hours,
+    midnight,
     midnights_due,
 )
 from orderflow_assets.features.grid import Array, Grid, Identity
@@ -209,14 +210,14 @@ def _hour(store: Store, start: datetime, end: datetime) -> int:
 def _rows(store: Store, step: str, start: datetime, end: datetime) -> pa.Table | None:
     """Rows of the bars of ``step`` whose last minute lies in [start, end), which lies within one hour."""
     length = STEPS[step]
-    midnight = start.replace(hour=0, minute=0)
-    closed = (end - midnight) // length
-    outputs = closed - (start - midnight) // length
+    day = midnight(start)
+    closed = (end - day) // length
+    outputs = closed - (start - day) // length
     if not outputs:
         return None
-    first, last = midnight - LEARNING[step].run_in + length, midnight + closed * length
+    first, last = day - LEARNING[step].run_in + length, day + closed * length
     moves = Grid.read(store, TABLES[step], ("log_return", "realized_variance"), first, last, length)
-    models = read_models(store, step, midnight, midnight).get(midnight, {})
+    models = read_models(store, step, day, day).get(day, {})
     probabilities, transition = filtered_on(models, moves)
     now = probabilities[:, -outputs:]
     stay = np.diagonal(transition, axis1=1, axis2=2)[:, None, :]

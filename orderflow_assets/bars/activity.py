@@ -26,7 +26,7 @@ from orderflow_assets.bars.consolidated import EVERY_VENUE
 from orderflow_assets.bars.daily_sizes import DAILY_SIZES, FIVES_PER_DAY
 from orderflow_assets.bars.parents import PARENT_TRADES
 from orderflow_assets.bars.sampling import Ended, Expectation, amount_ends, imbalance_ends
-from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours
+from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours, midnight
 from orderflow_assets.features.grid import Array, Identity, epoch_us, split_series
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
@@ -146,7 +146,7 @@ def _activity(table: Table, exchange: str) -> Layer:
         return sum(hour(store, *window) for window in hours(*closed_window(start, end)))
 
     def hour(store: Store, start: datetime, end: datetime) -> int:
-        window = {"day": start.replace(hour=0, minute=0), "start": start}
+        window = {"day": midnight(start), "start": start}
         last = {
             (*(row[name] for name in SERIES_NAMES), row["rule"]): row
             for row in store.query(_LAST_SQL.format(table=table.qualified), window, timeout_s=600).to_pylist()

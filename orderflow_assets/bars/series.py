@@ -62,9 +62,14 @@ def hours(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
     return list(itertools.pairwise(edges))
 
 
+def midnight(moment: datetime) -> datetime:
+    """The 00:00 UTC at or before ``moment``."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def midnights(start: datetime, end: datetime) -> list[datetime]:
     """Each 00:00 UTC in ``[start, end)``, for what is estimated once a day."""
-    first = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight(start)
     first = first if first == start else first + DAY
     return [first + DAY * count for count in range(max(0, -((first - end) // DAY)))]
 

@@ -24,8 +24,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticUndefined
 
-from orderflow_assets.calculators.reading import Rows, exists, known_tables, newest_minute, venue
+from orderflow_assets.calculators.reading import Rows, exists, newest_minute, venue
 from orderflow_assets.calculators.result import Result
+from orderflow_assets.tables import hourly_tables
 from orderflow_streaming.markets import suggestion
 from orderflow_streaming.markets import symbol as known_symbol
 from orderflow_streaming.store.window import naive_utc
@@ -263,7 +264,7 @@ def _simple(hint: Any) -> bool:
 def _wrong_reads(reads: Mapping[str, float | str], model: type[BaseModel]) -> Iterator[str]:
     if not reads:
         yield "reads names no table; write reads={'bars.bars_1m': 'hours'}."
-    known = known_tables()
+    known = hourly_tables()
     for table, span in reads.items():
         if table not in known:
             yield f"it reads {table!r}, which is no declared table.{suggestion(table, list(known))}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from orderflow_assets.tables import hourly_tables
 from orderflow_assets.timeseries.series import Series
 from orderflow_streaming.markets import MARKETS, Market, UnknownNameError, suggestion
-from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.store.reader import Reader as Rows
 from orderflow_streaming.store.reader import exists
 from orderflow_streaming.tables import Column, Table
@@ -36,15 +34,6 @@ _FOLDED: dict[str, str] = {
     "mean": 'avg("{0}")',
     "sum": 'CASE WHEN count("{0}") = count(*) THEN sum("{0}") END',
 }
-
-
-@cache
-def known_tables() -> Mapping[str, Table]:
-    """Every table of ticks and every computed one, by qualified name."""
-    from orderflow_assets.layers import LAYERS
-
-    declared = (*(stream.table for stream in STREAMS.values()), *(layer.table for layer in LAYERS))
-    return {table.qualified: table for table in declared}
 
 
 def venue(name: str) -> tuple[Market, ...]:
@@ -106,9 +95,9 @@ def source(name: str) -> tuple[Table, Column]:
     """
     first, _, rest = name.partition(".")
     qualified, _, column = (f"{_SHORT[first]}.{rest}" if first in _SHORT and "." not in rest else name).rpartition(".")
-    table = known_tables().get(qualified)
+    table = hourly_tables().get(qualified)
     if table is None:
-        near = suggestion(qualified, list(known_tables()))
+        near = suggestion(qualified, list(hourly_tables()))
         raise UnknownNameError(
             f"{name!r} names no stored column.{near} Write bars.close, or table and column such as "
             "features.trades.vwap, main.open_interest.open_interest."

@@ -16,8 +16,9 @@ import pytest
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.calculators.builtin.liquidation_cascade import _value_per_bucket
 from orderflow_assets.calculators.discovery import built_in
-from orderflow_assets.calculators.reading import known_tables, leading_market, sampled
+from orderflow_assets.calculators.reading import leading_market, sampled
 from orderflow_assets.calculators.result import Result
+from orderflow_assets.tables import hourly_tables
 from orderflow_streaming.store import Store, Window, connect
 from tests.assets.calculator_tape import (
     BTC,
@@ -103,7 +104,7 @@ def test_it_says_the_same_whatever_came_later(store: Store, spoiled: Store, name
 
 
 def _spoil(store: Store, qualified: str, end: datetime) -> None:
-    table = known_tables()[qualified]
+    table = hourly_tables()[qualified]
     known_at = "bar_ts" if "bar_ts" in table.names else table.time
     rows = store.query(f"SELECT * FROM {qualified} WHERE {known_at} > ?", [end])
     for place, column in enumerate(table.columns):

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.bars.series import DAY, HOUR, MINUTE, SERIES, closed_window, hours
+from orderflow_assets.bars.series import DAY, HOUR, MINUTE, SERIES, closed_window, hours, midnight
 from orderflow_assets.features.grid import MIN_BASELINE, Array, Grid, Identity, current, median, rolling_sum
 from orderflow_assets.features.orderbook.declarations import ORDERBOOK
 from orderflow_assets.features.orderbook.flow import LEVELS, MLOFI
@@ -49,7 +49,7 @@ def _loadings(store: Store, series: tuple[Identity, ...], start: datetime) -> Ar
     """Weights of the levels for the day of ``start``, (series, levels); NaN where there are none."""
     rows = store.query(
         f"SELECT {SERIES}, level, loading FROM {OFI_LOADINGS.qualified} WHERE valid_from = ?",
-        [start.replace(hour=0, minute=0)],
+        [midnight(start)],
     )
     place = {identity: index for index, identity in enumerate(series)}
     weights = np.full((len(series), LEVELS), np.nan)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from orderflow_assets.bars.daily_sizes import DAILY_SIZES
 from orderflow_assets.bars.minutes import BARS_1M
 from orderflow_assets.bars.parents import PARENT_TRADES
-from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours
+from orderflow_assets.bars.series import DAY, SERIES, SERIES_NAMES, closed_window, hours, midnight
 from orderflow_assets.features.grid import Array, Identity, split_series
 from orderflow_assets.layer import Layer
 from orderflow_assets.lineage import columns_of
@@ -82,8 +82,7 @@ def _compute(store: Store, start: datetime, end: datetime) -> int:
 
 
 def _hour(store: Store, start: datetime, end: datetime) -> int:
-    day = start.replace(hour=0, minute=0)
-    rows = store.query(_PARENTS_SQL, {"day": day, "start": start, "end": end}, timeout_s=600)
+    rows = store.query(_PARENTS_SQL, {"day": midnight(start), "start": start, "end": end}, timeout_s=600)
     tables = [_filled(identity, part, start) for identity, part in split_series(rows)]
     data = pa.concat_tables(tables) if tables else VOLUME_BUCKETS.arrow_schema.empty_table()
     return store.write(VOLUME_BUCKETS, data, Window(start, end))
