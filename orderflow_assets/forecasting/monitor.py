@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from orderflow_assets.forecasting.drift.distributions import adjusted
 from orderflow_assets.forecasting.drift.errors import Errors, Statistics, measure
+from orderflow_assets.forecasting.drift.samples import judged_to
 from orderflow_assets.forecasting.drift.steps import detected
 from orderflow_assets.forecasting.drift.tables import DRIFT, INPUTS, SEVERITIES
 from orderflow_assets.forecasting.drift.verdict import Finding, Inputs, judge, said
 from orderflow_assets.forecasting.frame import STEP, Series, utc_now
 from orderflow_assets.forecasting.models import NAIVE
-from orderflow_assets.forecasting.registry import Registry, Version
+from orderflow_assets.forecasting.registry import Registry
 from orderflow_assets.forecasting.tables import SCORES
 from orderflow_assets.forecasting.targets import TARGETS, Target
 from orderflow_streaming.store import Store
@@ -115,9 +116,8 @@ def _stream(registry: Registry, target: Target, key: str, scores: pa.Table) -> S
     model, version = (champion.model, champion.version) if champion else (NAIVE, 0)
     own = scores["version"].to_numpy() == version
     times = scores["target_ts"].to_numpy().astype("datetime64[us]")
-    judged_to = _judged_to(champion)
-    if judged_to is not None:
-        own &= times > np.datetime64(judged_to, "us")
+    if champion:  # errors up to the last bar it was judged on are its reference already
+        own &= times > np.datetime64(judged_to(champion), "us")
     values = {name: scores[name].to_numpy(zero_copy_only=False)[own] for name in ("model", "naive", "missed_95")}
     return Stream(
         {
@@ -132,12 +132,6 @@ def _stream(registry: Registry, target: Target, key: str, scores: pa.Table) -> S
         Errors(**values, reference=np.array((champion.reference if champion else None) or [], dtype=float)),
         times[own],
     )
-
-
-def _judged_to(champion: Version | None) -> datetime | None:
-    """The last bar the champion was judged on: errors up to it are its reference already."""
-    judged_to = (champion.metrics or {}).get("judged_to") if champion else None
-    return datetime.fromisoformat(judged_to) if judged_to else None
 
 
 _OF_INPUTS = ("series", "target", "version")

@@ -150,6 +150,8 @@ def drifted(
     context: AssetCheckExecutionContext, config: DriftConfig, store: StoreResource
 ) -> Iterator[Output[None] | AssetCheckEvaluation]:
     """One verdict per series in one run, so each evaluation is yielded by hand with its partition."""
+    if config.min_severity not in SEVERITIES:
+        raise ValueError(f"min_severity {config.min_severity!r} is not one of {', '.join(SEVERITIES)}")
     failing = SEVERITIES[SEVERITIES.index(config.min_severity) :]
     registry = Registry(store.data_dir)
     with store.step("read") as opened:
