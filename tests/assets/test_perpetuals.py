@@ -170,6 +170,72 @@ def test_silence_of_a_series_is_told_from_an_unchanged_rate(tmp_path: Path) -> N
         assert one(store, FUNDING_1M, LONELY, 50)
 
 
+def _constant(series: tuple[str, str, str], rate: float, hours: float, marks_until: float = 3_300) -> Rows:
+    """A venue whose rate never changes: rows where another settlement is named alone, and marks without a rate."""
+    due = SETTLED + timedelta(hours=hours)
+    told = [(at(-7_000), SETTLED), (at(1_830), due)]
+    return {
+        "funding_rates": [
+            named(series, timestamp=when, funding_rate=rate, next_funding_time=named_time) for when, named_time in told
+        ],
+        "mark_prices": [
+            named(series, timestamp=at(5 + 10 * k), mark_price=100.0, index_price=100.0)
+            for k in range(-60, int(marks_until) // 10)
+        ],
+    }
+
+
+def _together(*tapes: Rows) -> Rows:
+    return {name: [row for tape in tapes for row in tape.get(name, [])] for name in {name for t in tapes for name in t}}
+
+
+def test_a_rate_that_never_changes_stands_and_settles(tmp_path: Path) -> None:
+    """Told two hours before the settlement and confirmed by nothing but the mark prices of its market."""
+    quotes: Rows = {"prices": [row for row in planted()["prices"] if row["exchange"] in ("okx", "binance")]}
+    with connect(tmp_path, scope="write") as store:
+        load(store, _together(_constant(OKX, 1e-4, 4.0), _constant(BINANCE, 3e-4, 8.0), quotes))
+        compute(store)
+        before, between, after = (one(store, FUNDING_1M, OKX, minute) for minute in (30, 31, 50))
+        assert (before["live_rate"], before["rated_at"], before["heard_at"]) == (1e-4, at(-7_000), at(29 * 60))
+        assert (between["live_rate"], after["live_rate"]) == (1e-4, 1e-4)
+        assert after["next_funding_time"] == SETTLED + timedelta(hours=4)
+        assert {key[1]: (row["rate"], row["source"]) for key, row in stored(store, SETTLEMENTS).items()} == {
+            "okx": (1e-4, "estimate"), "binance": (3e-4, "estimate"),
+        }  # fmt: skip
+        [features] = store.query(
+            "SELECT * FROM features.funding WHERE exchange = 'okx' AND bar_ts = ?", [START + 50 * MINUTE]
+        ).to_pylist()
+        assert (features["predicted_funding_rate"], features["predicted_source"]) == (1e-4, "venue")
+        assert features["funding_rate"] == 1e-4
+        assert features["funding_cross_exchange_spread"] == pytest.approx(1e-4)  # 3e-4 and 1e-4 x 8/4
+        [apart] = store.query(
+            "SELECT * FROM features.funding_arbitrage WHERE symbol = 'AAAUSDT' AND bar_ts = ?", [START + 50 * MINUTE]
+        ).to_pylist()
+        assert (apart["long_exchange"], apart["short_exchange"]) == ("okx", "binance")
+        assert apart["arbitrage_spread"] == pytest.approx(1e-4)
+
+
+def test_a_market_that_fell_silent_confirms_nothing(tmp_path: Path) -> None:
+    with connect(tmp_path, scope="write") as store:
+        load(store, _constant(OKX, 1e-4, 4.0, marks_until=600))
+        compute(store)
+        assert one(store, FUNDING_1M, OKX, 24)["heard_at"] == at(9 * 60)
+        assert not one(store, FUNDING_1M, OKX, 25)
+
+
+@pytest.mark.parametrize(("reason", "known"), [("disconnection", True), ("overflow", False)])
+def test_a_lost_connection_is_over_when_it_is_back_and_dropped_frames_stay_dropped(
+    reason: str, known: bool, tmp_path: Path
+) -> None:
+    with connect(tmp_path, scope="write") as store:
+        load(store, _constant(OKX, 1e-4, 4.0))
+        gap = named(OKX, stream="funding_rates", detected_at=at(660), started_at=at(300), ended_at=at(660))
+        put(store, GAPS, [gap | {"reason": reason}])
+        compute(store)
+        assert [bool(one(store, FUNDING_1M, OKX, minute)) for minute in (5, 6, 11, 12)] == [True, False, False, known]
+        assert one(store, FUNDING_1M, OKX, 32)["rated_at"] == at(1_830)
+
+
 def test_settlements_are_the_last_estimates_before_them(computed: Store) -> None:
     rows = stored(computed, SETTLEMENTS)
     assert {key: (row["rate"], row["interval_hours"], row["source"]) for key, row in rows.items()} == {

@@ -1,9 +1,12 @@
 """What the venues estimate of the next settlement, minute by minute.
 
 The funding stream holds a row when the rate or the settlement changes, so that the age of a row says nothing of
-whether its rate still holds. An estimate is heard as long as its series or, outside recorded gaps, another symbol of
-its market brings a row, or a mark price of its series carries the rate. Fifteen minutes after it was heard last it is
-gone. A record of the closing edge belongs to the next minute.
+whether its rate still holds: it does until the next is told, as long as the feed lives. An estimate is heard when its
+series brings a row, when a mark price of its series carries the rate, and when any series of its market brings a
+funding row or a mark price. The market does not speak for a series whose frames were dropped since its rate was told,
+nor in a lost connection; when a connection is back the venue says its rate again, and no row means that it is the one
+before. Fifteen minutes after it was heard last an estimate is gone. A record of the closing edge belongs to the next
+minute.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from orderflow_assets.features.mark_prices.marks import MARKS_1M
 from orderflow_assets.lineage import columns_of
 from orderflow_streaming.schema import GAPS, INSTRUMENTS, STREAMS
 from orderflow_streaming.tables import Column, Table
+from orderflow_streaming.writing.gaps import DISCONNECTION
 
 LONGEST_INTERVAL = 8 * HOUR
 """Between settlements, on any of the markets."""
@@ -53,7 +57,7 @@ FUNDING_1M = Table(
             "h",
         ),
         Column("rated_at", "TIMESTAMP", "event time of the rate", "UTC", False),
-        Column("heard_at", "TIMESTAMP", "last sign that it still holds", "UTC", False),
+        Column("heard_at", "TIMESTAMP", "last sign that it still holds, of a mark price the minute", "UTC", False),
     ),
     BAR_KEY,
     "open_time",
@@ -77,20 +81,27 @@ WITH records AS (
     SELECT {SERIES}, unnest(generate_series($start::TIMESTAMP + INTERVAL 1 MINUTE, $end::TIMESTAMP, INTERVAL 1 MINUTE))
                AS bar_ts
     FROM (SELECT DISTINCT {SERIES} FROM records)
+), marks AS (
+    SELECT {SERIES}, open_time, bar_ts, n_obs, rated_at FROM bars.marks_1m
+    WHERE open_time >= $start::TIMESTAMP - INTERVAL {LIVE_STALE_MIN} MINUTE AND open_time < $end::TIMESTAMP
 ), markets AS (
-    SELECT exchange, market_type, date_trunc('minute', timestamp) + INTERVAL 1 MINUTE AS known_at,
-           max(timestamp) AS heard_at
-    FROM records
+    SELECT exchange, market_type, known_at, max(heard_at) AS heard_at
+    FROM (
+        SELECT exchange, market_type, date_trunc('minute', timestamp) + INTERVAL 1 MINUTE AS known_at,
+               timestamp AS heard_at
+        FROM records
+        UNION ALL
+        SELECT exchange, market_type, bar_ts, open_time FROM marks WHERE n_obs > 0
+    )
     GROUP BY ALL
 ), standing AS (
     SELECT g.*, r.timestamp AS rated_at, r.funding_rate, r.interval_hours, r.named
     FROM grid g ASOF JOIN records r ON {_SAME_SERIES} AND g.bar_ts > r.timestamp
 ), carried AS (
-    SELECT {SERIES}, bar_ts, rated_at FROM bars.marks_1m
-    WHERE rated_at IS NOT NULL AND open_time >= $start::TIMESTAMP - INTERVAL {LIVE_STALE_MIN} MINUTE
-      AND open_time < $end::TIMESTAMP
+    SELECT {SERIES}, bar_ts, rated_at FROM marks WHERE rated_at IS NOT NULL
 ), silent AS (
-    SELECT {SERIES}, coalesce(started_at, detected_at) AS started_at, coalesce(ended_at, detected_at) AS ended_at
+    SELECT {SERIES}, coalesce(started_at, detected_at) AS started_at, coalesce(ended_at, detected_at) AS ended_at,
+           reason = '{DISCONNECTION}' AS lost
     FROM ops.gaps
     WHERE stream = 'funding_rates'
 ), heard AS (
@@ -98,7 +109,9 @@ WITH records AS (
         g.rated_at,
         m.rated_at,
         CASE WHEN NOT EXISTS (
-            FROM silent r WHERE {_SAME_SERIES} AND r.started_at < g.bar_ts AND r.ended_at > g.rated_at
+            FROM silent r
+            WHERE {_SAME_SERIES} AND r.started_at < g.bar_ts
+              AND r.ended_at > CASE WHEN lost THEN g.bar_ts - INTERVAL 1 MICROSECOND ELSE g.rated_at END
         ) THEN k.heard_at END
     ) AS heard_at
     FROM standing g
@@ -125,7 +138,7 @@ LAYER = selected(
     _SQL,
     (STREAMS["funding_rates"].table, MARKS_1M, INSTRUMENTS, GAPS),
     LONGEST_INTERVAL + HOUR,
-    across=(_RATES,),
+    across=(_RATES, MARKS_1M.qualified),
     lineage={
         "live_rate": columns_of(_RATES, "funding_rate", "next_funding_time"),
         "next_funding_time": (*columns_of(_RATES, "next_funding_time"), *_HOURS),
@@ -133,8 +146,8 @@ LAYER = selected(
         "rated_at": columns_of(_RATES, "timestamp"),
         "heard_at": (
             *columns_of(_RATES, "timestamp"),
-            *columns_of(MARKS_1M.qualified, "rated_at"),
-            *columns_of(GAPS.qualified, "stream", "started_at", "ended_at", "detected_at"),
+            *columns_of(MARKS_1M.qualified, "rated_at", "n_obs"),
+            *columns_of(GAPS.qualified, "stream", "started_at", "ended_at", "detected_at", "reason"),
         ),
     },
 )
