@@ -27,6 +27,7 @@ from orderflow_assets.forecasting.held_out import HeldOut, hold_out
 from orderflow_assets.forecasting.models import NAIVE, ModelSpec, candidates, resolve
 from orderflow_assets.forecasting.registry import Registry, RegistryError, Timings, Training, Version
 from orderflow_assets.forecasting.skill import Judgement, Rule
+from orderflow_assets.forecasting.spaces import SPACES
 from orderflow_assets.forecasting.targets import TARGETS, Target
 from orderflow_assets.forecasting.versions import StepSkill
 from orderflow_assets.sources import fingerprint
@@ -42,6 +43,7 @@ class Plan:
     """How to train. ``parameters`` override the declared hyper-parameters, by model name.
 
     ``models`` are trained instead of the declared ones. After ``max_seconds`` no further model of the series is begun.
+    With ``tuning_trials`` the models that have a search space are tuned first, on the bars that they are trained on.
     """
 
     lookback: timedelta = LOOKBACK
@@ -50,6 +52,7 @@ class Plan:
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     max_seconds: float = 240.0
+    tuning_trials: int = 0
 
     def specs(self, target: str) -> list[ModelSpec]:
         """What is trained for a target. Raises :class:`ModelError` for a name that is not declared."""
@@ -162,7 +165,10 @@ def _train(
     started, series = time.monotonic(), frame.series.key
     split = len(frame) - int(len(frame) * plan.held_out)
     known = frame.until(split)
-    overrides = plan.parameters.get(spec.name, {})
+    try:
+        overrides = _overrides(registry, spec, target, known, plan, share / 2)
+    except ModelError as error:
+        return Trained(target.name, spec.name, None, f"not tuned: {error}", time.monotonic() - started)
     number = registry.begin(
         Training(
             series=series,
@@ -209,6 +215,19 @@ def _train(
         held_out=held_out,
         columns=fitted.columns,
     )
+
+
+def _overrides(
+    registry: Registry, spec: ModelSpec, target: Target, known: Frame, plan: Plan, seconds: float
+) -> dict[str, Any]:
+    """Hyper-parameters in place of the declared ones: those that are given, and those that were found by trial."""
+    given = plan.parameters.get(spec.name, {})
+    if not plan.tuning_trials or spec.name not in SPACES:
+        return given
+    from orderflow_assets.forecasting.tuning import Search, tune
+
+    search = Search(trials=plan.tuning_trials, seconds=seconds)
+    return dict(tune(spec, target, known, registry.folder.parent, search).parameters) | given
 
 
 def _judge(

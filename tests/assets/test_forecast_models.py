@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from orderflow_assets.forecasting import fitting, skill
+from orderflow_assets.forecasting import fitting, skill, tuning
 from orderflow_assets.forecasting.held_out import hold_out
 from orderflow_assets.forecasting.models import SPECS, candidates
 from orderflow_assets.forecasting.predict import forecast, serving
-from orderflow_assets.forecasting.registry import Registry
+from orderflow_assets.forecasting.registry import Registry, Timings
 from orderflow_assets.forecasting.skill import Rule
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_assets.forecasting.train import Plan, settle, train_series, train_target
@@ -226,6 +227,36 @@ def test_price_of_real_candles_is_never_significantly_worse_than_naive(market_da
         compared.append(skill.compare(held.errors[known], held.naive_errors[known], 12))
     assert np.mean([one.ratio for one in compared]) <= 0.995
     assert min(one.p_worse for one in compared) > 0.05
+
+
+def test_a_model_is_tuned_on_the_bars_it_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def tune(spec, target, frame, data_dir, search):
+        seen.append((spec.name, len(frame), data_dir, search.trials))
+        return SimpleNamespace(parameters={"n_estimators": 5, "num_leaves": 3})
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    registry, frame = Registry(tmp_path), frame_of(random_walk(400, seed=16))
+    plan = Plan(tuning_trials=3, parameters={"lightgbm": {"num_leaves": 2}})
+    (result,) = train_target(registry, frame, TARGETS["price"], [SPECS["lightgbm"]], plan, "test")
+    assert seen == [("lightgbm", 280, tmp_path, 3)]
+    assert result.version is not None
+    parameters = registry.version(BTC.key, "price", result.version).parameters
+    assert (parameters["n_estimators"], parameters["num_leaves"]) == (5, 2)
+
+
+def test_a_model_that_would_not_end_in_time_is_not_begun(tmp_path: Path) -> None:
+    registry, frame = Registry(tmp_path), frame_of(random_walk(400, seed=17))
+    specs = [SPECS["lightgbm"]]
+    (spent,) = train_target(registry, frame, TARGETS["price"], specs, Plan(), "test", deadline=0.0)
+    assert spent.reason == "not tried: the 240 s for this series were used up"
+    (first,) = train_target(registry, frame, TARGETS["price"], specs, Plan(), "test")
+    assert first.version is not None
+    registry.record_timings(BTC.key, "price", first.version, Timings(1_000.0, 0.0, 0.0, "cpu"))
+    (slow,) = train_target(registry, frame, TARGETS["price"], specs, Plan(), "test")
+    assert "training takes about 1e+03 s" in slow.reason
+    assert [version.version for version in registry.versions()] == [first.version]
 
 
 def test_train_series_covers_every_target(tmp_path: Path) -> None:

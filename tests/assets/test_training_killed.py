@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from orderflow_assets.defs.forecasting import schedules
 from orderflow_assets.forecasting.registry import Registry, RegistryError
 from tests.assets.forecast_bars import BTC
 from tests.conftest import ROOT
@@ -119,3 +121,6 @@ def test_two_series_train_side_by_side_and_one_series_does_not(tmp_path: Path) -
             pass
     with registry.training(BTC.key, "after"):
         pass
+    limits = yaml.safe_load((ROOT / "dagster.yaml").read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert {"key": "orderflow/heavy", "limit": 2} in limits
+    assert "orderflow/heavy" in schedules.retrain.tags

@@ -61,6 +61,7 @@ class TrainingConfig(Config):
     min_gain: float = Field(0.005, ge=0, description="How much smaller than its rivals' a winner's errors must be.")
     max_p: float = Field(0.05, gt=0, lt=1, description="Diebold-Mariano p-value against naive that is still allowed.")
     max_seconds: float = Field(240.0, gt=0, description="Seconds of a series after which no further model is begun.")
+    tuning_trials: int = Field(0, ge=0, description="Trials to tune each model with first, where it can be tuned.")
     parameters: dict[str, dict[str, Any]] = Field({}, description="Hyper-parameters to override, by model name.")
 
     def plan(self) -> Plan:
@@ -70,6 +71,7 @@ class TrainingConfig(Config):
             parameters=self.parameters,
             models=tuple(self.models),
             max_seconds=self.max_seconds,
+            tuning_trials=self.tuning_trials,
         )
 
 
