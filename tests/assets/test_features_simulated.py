@@ -49,12 +49,10 @@ YOUNG = {
 }
 """What rests on estimates or settlements of days before, though its window does not say so."""
 UNHEARD = {
-    "funding": {"funding_cross_exchange_spread", "funding_high_exchange", "funding_low_exchange"},
-    "funding_arbitrage": {feature.name for feature in GROUPS["funding_arbitrage"].columns},
     "mark_prices": {"index_divergence"},
     "oi": {"long_short_ratio", "long_short_kind", "oi_concentration", "assumed_long_share", "assumed_maintenance_rate"},
 }
-"""What needs more venues, or polls of the venue: OKX's funding hardly changes here, and only changes are stored."""
+"""What needs more venues, or polls of the venue."""
 
 
 @pytest.fixture(scope="module")
