@@ -12,10 +12,13 @@ Unit = Literal["s", "m", "h", "d"]
 
 @dataclass(frozen=True, slots=True)
 class As:
-    """An argument of an alias: the tool's ``argument`` and how a value becomes the tool's."""
+    """An argument of an alias: the tool's ``argument`` and how a value becomes the tool's; and what ``further``
+    arguments of the tool the same value says.
+    """
 
     argument: str
     convert: Callable[[Value], Value]
+    further: Mapping[str, Callable[[Value], Value]] = field(default_factory=dict)
 
 
 def back(unit: Unit, argument: str = "start") -> As:
@@ -54,6 +57,7 @@ class Alias:
                 continue
             if isinstance(place, As):
                 translated[place.argument] = place.convert(value)
+                translated |= {further: convert(value) for further, convert in place.further.items()}
             else:
                 translated[place] = value
         return translated
@@ -74,6 +78,7 @@ class Alias:
             else:
                 own[name] = tool[place]
         taken = {place.argument if isinstance(place, As) else place for place in self.renamed.values()}
+        taken |= {name for place in self.renamed.values() if isinstance(place, As) for name in place.further}
         kept = {name: kind for name, kind in tool.items() if name not in taken and name not in self.given}
         for name, value in self.defaults.items():
             own[self.called(name)] = {**{**kept, **own}[self.called(name)], "default": value}

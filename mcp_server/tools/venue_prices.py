@@ -15,17 +15,24 @@ from mcp_server.venues.reading import Cells, answered, base, difference_bps, mom
 from orderflow_streaming.tables import Column
 
 TOOLSET = "venues"
-LONGER = {"1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "D": "1d", "1D": "1d", "1W": "1w"}
+LONGER = {
+    **{str(minutes): f"{minutes}m" for minutes in (1, 3, 5, 15, 30)},
+    **{str(60 * hours): f"{hours}h" for hours in (1, 2, 4, 6, 12)},
+    **dict.fromkeys(("D", "1D"), "1d"),
+    **dict.fromkeys(("W", "1W", "7D"), "1w"),
+    **dict.fromkeys(("M", "30D"), "1M"),
+}
 """Minutes and letters by which some venues call their candles."""
 
 
 def _interval(value: Any) -> Any:
     text = str(value).strip()
-    return LONGER.get(text.upper(), text if text.endswith("M") else text.lower())
+    return LONGER.get(text if text.endswith("m") else text.upper(), text if text.endswith("M") else text.lower())
 
 
 Interval = Annotated[
-    Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "1w"], BeforeValidator(_interval)
+    Literal["1s", "10s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"],
+    BeforeValidator(_interval),
 ]
 
 _TICKER = (
@@ -126,7 +133,7 @@ def _tickers(context: Context, symbols: str | None) -> Any:
         if symbols:
             chosen = [client.instrument(text, context.left_s) for text in symbols.split(",") if text.strip()]
             listed = {item["symbol"]: item for item in chosen}
-        told = client.ask("fetchTickers", left_s=context.left_s)
+        told = client.ask_all("fetchTickers", left_s=context.left_s)
         rows = [ticker_row(told[name], item) for name, item in listed.items() if name in told]
         return sorted(rows, key=lambda row: -(row["volume_24h_quote"] or 0.0)), {}
 

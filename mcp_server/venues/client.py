@@ -27,6 +27,10 @@ class NotOfferedError(Exception):
     """The venue has no such data; the message says which do, where that is known."""
 
 
+class NotSimulatedError(Exception):
+    """The venue may have such data, but the simulator that answers for it in a demo has not."""
+
+
 class Venues:
     """The clients, made when first asked. With ``simulator_url`` the simulator's markets answer and no others."""
 
@@ -36,13 +40,13 @@ class Venues:
         self._lock = Lock()
 
     def client(self, venue: Venue, kind: Kind) -> Client:
-        """Raises :class:`NotOfferedError` for a section that the venue or the simulator does not have."""
+        """Raises :class:`NotOfferedError` or :class:`NotSimulatedError` for a section that there is not."""
         section = venue.sections.get(kind)
         if section is None:
             others = [name for name, other in VENUES.items() if kind in other.sections]
             raise NotOfferedError(f"{venue.name} has no {kind} here; these have: {', '.join(others)}")
         if self._simulator_url and section.simulated is None:
-            raise NotOfferedError(f"the simulator that answers in this demo has no {kind} of {venue.name}")
+            raise NotSimulatedError(f"no {kind} of {venue.name}")
         with self._lock:
             if (venue.name, kind) not in self._clients:
                 self._clients[venue.name, kind] = Client(venue, kind, section, self._simulator_url)
@@ -69,8 +73,8 @@ class Client:
     def ask(self, method: str, *arguments: Any, left_s: float, cached_s: float = CACHED_S) -> Any:
         """The answer to ``method`` of the library (``fetchTicker``, or an endpoint such as ``publicGetTime``).
 
-        Raises :class:`NotOfferedError` where the venue has no such data and :class:`ToolError` where it refuses or
-        cannot be reached.
+        Raises :class:`NotOfferedError` or :class:`NotSimulatedError` where there are no such data and
+        :class:`ToolError` where the venue refuses or cannot be reached.
         """
         if method.startswith("fetch") and not self.offers(method):
             raise NotOfferedError(f"{self.name} offers no {_words(method)} over its public interface")
@@ -85,6 +89,10 @@ class Client:
                 self._cache.clear()
             self._cache[key] = (now, answer)
             return answer
+
+    def ask_all(self, method: str, *, left_s: float) -> dict[str, Any]:
+        """The answer to ``method`` (such as ``fetchTickers``) about all instruments of this section, by symbol."""
+        return self.ask(method, None, dict(self.section.all), left_s=left_s)
 
     def instruments(self, left_s: float) -> list[Instrument]:
         """All instruments of this section."""
@@ -116,6 +124,8 @@ class Client:
             return getattr(self._exchange, method)(*arguments)
         except ccxt.NotSupported as error:
             raise NotOfferedError(f"{self.name}: {_said(error)}") from None
+        except ccxt.AuthenticationError:
+            raise NotOfferedError(f"{self.name} tells {_words(method)} only to accounts of its own") from None
         except (ccxt.RateLimitExceeded, ccxt.DDoSProtection):
             raise ToolError(
                 "busy", f"{self.name} asks for fewer questions.", "Wait a minute.", retryable=True
@@ -161,6 +171,7 @@ def _made(section: Section, simulator_url: str | None) -> Any:
     if simulator_url:
         root = f"{simulator_url.rstrip('/')}/{section.simulated}"
         exchange.urls["api"] = _moved(exchange.urls["api"], root)
+        exchange.on_rest_response = _simulated
     return exchange
 
 
@@ -169,6 +180,13 @@ def _moved(urls: Any, root: str) -> Any:
     if isinstance(urls, Mapping):
         return {name: _moved(url, root) for name, url in urls.items()}
     return re.sub(r"https://[^/]+", root, urls) if isinstance(urls, str) else urls
+
+
+def _simulated(status: int, reason: str, url: str, method: str, headers: Any, body: str, *_: Any) -> str:
+    """The body of a simulator's answer, which is looked at before the library does."""
+    if status == 404:
+        raise NotSimulatedError(f"nothing at {re.sub(r'https?://[^/]+/[^/]+', '', url).partition('?')[0]}")
+    return body
 
 
 def _words(method: str) -> str:

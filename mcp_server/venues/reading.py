@@ -8,7 +8,7 @@ from typing import Any
 
 from mcp_server.context import Context
 from mcp_server.results import Answer
-from mcp_server.venues.client import Client, NotOfferedError
+from mcp_server.venues.client import Client, NotOfferedError, NotSimulatedError
 from mcp_server.venues.instruments import Instrument
 from mcp_server.venues.venue import VENUES, Kind
 from orderflow_streaming.tables import Column
@@ -38,6 +38,9 @@ def answered(
         rows, said = read(context.venues.client(VENUES[exchange], market))
     except NotOfferedError as error:
         return Answer.rows(columns, [], source=source, hint=f"Not supported by this venue: {error}.", meta=about)
+    except NotSimulatedError as error:
+        hint = f"The simulator that answers in this demo has none: {error}."
+        return Answer.rows(columns, [], source=source, hint=hint, meta=about)
     shown = rows[: context.rows(limit or context.max_rows)]
     cells = [[row.get(column.name) for column in columns] for row in shown]
     answer = Answer.rows(columns, cells, source=source, time=time, truncated=len(shown) < len(rows))

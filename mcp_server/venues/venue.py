@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["futures", "spot", "delivery", "options"]
+Kind = Literal["futures", "spot", "inverse", "delivery", "options"]
+"""Inverse are perpetual futures settled in their coin, delivery dated ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Section:
 
     ``client`` is the class of the client library, ``options`` what it is told, ``types`` the kinds of instrument it
     loads. ``simulated`` is the market of the simulator that answers instead in a demo, None where it has none.
-    ``quotes`` are the currencies a bare coin is quoted in, the usual one first.
+    ``quotes`` are the currencies a bare coin is quoted in, the usual one first. ``all`` is what a question about all
+    instruments at once must say.
     """
 
     client: str
@@ -23,6 +25,7 @@ class Section:
     quotes: tuple[str, ...] = ("USDT", "USDC", "USD")
     simulated: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    all: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,11 @@ def _only(kind: str, **further: Any) -> dict[str, Any]:
     return {"fetchMarkets": {"types": [kind]}, "defaultType": kind} | further
 
 
-_USDT = {"swap": {"fetchMarkets": {"settlementCurrencies": ["usdt"]}}}
+_COIN = ("USD", "USDT", "USDC")
+
+
+def _settled(currency: str) -> dict[str, Any]:
+    return {"swap": {"fetchMarkets": {"settlementCurrencies": [currency]}}}
 
 
 VENUES: Mapping[str, Venue] = {
@@ -52,6 +59,7 @@ VENUES: Mapping[str, Venue] = {
                     simulated="binance_spot",
                     options=_only("spot"),
                 ),
+                "inverse": Section("binancecoinm", ("swap",), quotes=_COIN),
             },
         ),
         Venue(
@@ -61,6 +69,12 @@ VENUES: Mapping[str, Venue] = {
                     "bybit", ("swap",), simulated="bybit_futures", options=_only("linear") | {"defaultType": "swap"}
                 ),
                 "spot": Section("bybit", ("spot",), simulated="bybit_spot", options=_only("spot")),
+                "inverse": Section(
+                    "bybit",
+                    ("swap",),
+                    quotes=_COIN,
+                    options=_only("inverse") | {"defaultType": "swap", "defaultSubType": "inverse"},
+                ),
                 "options": Section("bybit", ("option",), options=_only("option")),
             },
         ),
@@ -76,9 +90,18 @@ VENUES: Mapping[str, Venue] = {
         Venue(
             "gateio",
             {
-                "futures": Section("gate", ("swap",), simulated="gateio_futures", options=_only("swap", **_USDT)),
+                "futures": Section(
+                    "gate", ("swap",), simulated="gateio_futures", options=_only("swap", **_settled("usdt"))
+                ),
                 "spot": Section("gate", ("spot",), options=_only("spot")),
-                "delivery": Section("gate", ("future",), options=_only("future")),
+                "inverse": Section(
+                    "gate",
+                    ("swap",),
+                    quotes=_COIN,
+                    options=_only("swap", **_settled("btc")),
+                    all={"settle": "btc"},
+                ),
+                "delivery": Section("gate", ("future",), options=_only("future"), all={"settle": "usdt"}),
                 "options": Section("gate", ("option",), options=_only("option")),
             },
         ),
@@ -114,7 +137,10 @@ VENUES: Mapping[str, Venue] = {
             {
                 "futures": Section("kucoinfutures", ("swap",), simulated="kucoin_futures"),
                 "spot": Section(
-                    "kucoin", ("spot",), simulated="kucoin_spot", options=_only("spot", fetchTickersFees=False)
+                    "kucoin",
+                    ("spot",),
+                    simulated="kucoin_spot",
+                    options={"fetchMarkets": {"types": ["spot"], "fetchTickersFees": False}},
                 ),
             },
         ),
