@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from orderflow_assets.forecasting import conformal, fitting
+from orderflow_assets.forecasting.answers import recalled
 from orderflow_assets.forecasting.fitting import Fitted, ModelError
 from orderflow_assets.forecasting.frame import MIN_BARS, STEP, WARM_UP, Frame, Series, as_naive, utc_now
 from orderflow_assets.forecasting.models import NAIVE
@@ -28,12 +30,15 @@ HISTORY = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What serves a series and target. ``fitted`` is None for naive; ``note`` says why naive serves."""
+    """What serves a series and target. ``fitted`` is None for naive; ``note`` says why naive serves; ``answers`` is the
+    file of what it answered before.
+    """
 
     version: int
     fitted: Fitted | None
     data_to: datetime | None
     note: str | None
+    answers: Path | None = None
 
     @property
     def model(self) -> str:
@@ -53,7 +58,8 @@ def serving(registry: Registry, series: str, target: str) -> Server:
         fitted = fitting.load(registry.artefact(champion))
     except (RegistryError, ModelError) as error:
         return Server(0, None, None, f"naive serves: {error}")
-    return Server(champion.version, fitted, champion.data_to, None)
+    name = f"{series.replace('|', '_')}-{target}-{champion.version}.npz"
+    return Server(champion.version, fitted, champion.data_to, None, registry.folder / "answers" / name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,15 @@ def forecast(frame: Frame, target: Target, server: Server, origins: list[int]) -
 def _out_of_sample(frame: Frame, server: Server, first: int) -> np.ndarray:
     """Deviations of the model at bars it was not trained on; NaN before."""
     assert server.fitted is not None
-    deviations = server.fitted.deviations(frame, slice(first, len(frame)))
-    deviations[frame.times[first:] <= np.datetime64(server.data_to)] = np.nan
+    asked, start = server.fitted, max(first, int(np.searchsorted(frame.times, np.datetime64(server.data_to), "right")))
+    deviations = np.full((len(frame) - first, len(asked.target.steps)), np.nan)
+    unseen = slice(start, len(frame))
+    if server.answers is None:
+        deviations[start - first :] = asked.deviations(frame, unseen)
+    else:
+        deviations[start - first :] = recalled(
+            server.answers, frame.times, unseen, lambda origins: asked.deviations(frame, origins)
+        )
     return deviations
 
 
