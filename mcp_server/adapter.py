@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
 import signal
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
 from typing import Any
@@ -21,7 +23,7 @@ from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
 from mcp_server import prompts, resources
-from mcp_server.calls import Calls
+from mcp_server.calls import Calls, Reply
 from mcp_server.errors import ToolError
 from mcp_server.registry import Tool
 from mcp_server.results import encode
@@ -60,7 +62,7 @@ def build(calls: Calls, version: str) -> Server:
             _authorize(server, tool)
             return _result(await _run(server, pool, calls, tool, request.params.arguments or {}))
         except ToolError as error:
-            return _result(error.to_dict(), failed=True)
+            return _result(Reply(error.to_dict(), [], []), failed=True)
 
     # Not server.call_tool(): it checks arguments against the schema on every call, in words of its own.
     server.request_handlers[types.CallToolRequest] = call_tool
@@ -160,10 +162,20 @@ def _listed(tool: Tool) -> types.Tool:
     )
 
 
-def _result(payload: dict[str, Any], *, failed: bool = False) -> types.ServerResult:
+def _result(reply: Reply, *, failed: bool = False) -> types.ServerResult:
     """The payload twice, as some clients show only the text and some only the structure."""
-    text = types.TextContent(type="text", text=encode(payload))
-    return types.ServerResult(types.CallToolResult(content=[text], structuredContent=payload, isError=failed))
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=encode(reply.payload))]
+    content += [
+        types.ImageContent(type="image", data=base64.b64encode(picture.data).decode(), mimeType=picture.mime)
+        for picture in reply.pictures
+    ]
+    content += [
+        types.ResourceLink(
+            type="resource_link", uri=AnyUrl(link.uri), name=link.name, mimeType=link.mime, size=link.size
+        )
+        for link in reply.links
+    ]
+    return types.ServerResult(types.CallToolResult(content=content, structuredContent=reply.payload, isError=failed))
 
 
 def _authorize(server: Server, tool: Tool) -> None:
@@ -173,15 +185,13 @@ def _authorize(server: Server, tool: Tool) -> None:
         raise ToolError("scope", f"{tool.name} changes something, and this token only reads.", "Use a write token.")
 
 
-async def _run(
-    server: Server, pool: ThreadPoolExecutor, calls: Calls, tool: Tool, arguments: dict[str, Any]
-) -> dict[str, Any]:
+async def _run(server: Server, pool: ThreadPoolExecutor, calls: Calls, tool: Tool, arguments: dict[str, Any]) -> Reply:
     """Run the tool on a worker thread; report progress while it takes long, give up past its limit."""
     context = server.request_context
     token = context.meta.progressToken if context.meta else None
     loop = asyncio.get_running_loop()
     started = loop.time()
-    work = loop.run_in_executor(pool, calls.run, tool, arguments)
+    work = loop.run_in_executor(pool, calls.reply, tool, arguments)
     try:
         while not (await asyncio.wait({work}, timeout=PROGRESS_EVERY_S))[0]:
             elapsed = loop.time() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from mcp_server.arguments import MOST_ROWS
 from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
 from mcp_server.registry import Selection, Tool, checked, find
-from mcp_server.results import payload
+from mcp_server.results import Link, payload
 from mcp_server.venues.client import Venues
 from orderflow_assets.calculators.discovery import Found, built_in
 
@@ -31,6 +32,24 @@ class Options:
     simulator_url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as plain JSON values, the pictures (PNG) and files that go with it."""
+
+    payload: dict[str, Any]
+    images: list[bytes]
+    links: list[Link]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one call answers: the payload, and what is no part of it."""
+
+    payload: dict[str, Any]
+    pictures: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
+
+
 class Calls:
     """Runs tools of a selection; may be called from many threads."""
 
@@ -46,10 +65,15 @@ class Calls:
 
     def run(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer's payload; raises :class:`~mcp_server.errors.ToolError`."""
+        return self.reply(tool, arguments).payload
+
+    def reply(self, tool: Tool, arguments: dict[str, Any]) -> Reply:
+        """The whole answer; raises :class:`~mcp_server.errors.ToolError`."""
         started = time.monotonic()
         given = checked(tool, arguments)
-        context = self.context(started + tool.timeout_s)
-        return payload(tool.run(context, **given), started, given.get("response_format", "concise"))
+        answer = tool.run(self.context(started + tool.timeout_s), **given)
+        said = payload(answer, started, given.get("response_format", "concise"))
+        return Reply(said, answer.images, answer.links)
 
     def context(self, deadline: float) -> Context:
         options = self._options

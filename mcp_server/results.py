@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -26,6 +26,34 @@ _ROOM_FOR_THE_REST = 2_500
 _EXACT_UNITS = ("quote", "base", "contracts", "usd")
 
 Cell = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file of rows that can be read as a resource."""
+
+    uri: str
+    name: str
+    mime: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image that is sent beside the figures it shows."""
+
+    data: bytes
+    mime: str = "image/png"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file that holds more than an answer may; ``uri`` is where it is read, such as ``flow://result/{file}``."""
+
+    uri: str
+    name: str
+    mime: str
+    size: int
 
 
 @dataclass(slots=True)
@@ -49,6 +77,9 @@ class Answer:
     hoisted: bool = True
     """Whether columns equal in all rows are said once."""
     meta: dict[str, Any] = field(default_factory=dict)
+    images: list[bytes] = field(default_factory=list)
+    """Pictures of the rows, as PNG."""
+    links: list[Link] = field(default_factory=list)
 
     @classmethod
     def of(cls, rows: pa.Table, declared: Mapping[str, Column] | None = None, *, source: str, **rest: Any) -> Answer:
@@ -107,6 +138,8 @@ def payload(answer: Answer, started: float, response_format: str) -> dict[str, A
         result["constants"] = constants
     if units:
         result["units"] = units
+    if answer.links:
+        result["links"] = [asdict(link) for link in answer.links]
     result["meta"] = meta
     hint = answer.hint or (_page_hint(meta) if truncated else None)
     return result | ({"hint": hint} if hint else {})
