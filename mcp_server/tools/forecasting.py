@@ -248,7 +248,7 @@ def registry_history(
     the alias champion or challenger was set or dropped, by which run or person and why. Events are never changed or
     removed. Use it to see why a model serves or stopped serving; models_list has the versions themselves. Times are
     clock time, UTC."""
-    columns = ("at", "series", "target", "model", "version", "event", "by", "reason")
+    columns = ("happened_at", "series", "target", "model", "version", "event", "by", "reason")
     equals = windows.series(symbol, market) | ({"target": target} if target else {})
     return windows.newest(context, EVENTS, equals=equals, columns=columns, limit=limit, cursor=cursor)
 

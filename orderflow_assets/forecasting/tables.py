@@ -107,14 +107,14 @@ EVENTS = Table(
     "events",
     (
         Column("id", "BIGINT", "number in the order in which they happened", nullable=False),
-        Column("at", "TIMESTAMP", "clock time", "UTC", False),
+        Column("happened_at", "TIMESTAMP", "clock time", "UTC", False),
         *_SERIES,
         Column("event", "VARCHAR", "a status, or an alias that was set or dropped: champion_set", nullable=False),
         Column("by", "VARCHAR", "run or person that did it", nullable=False),
         Column("reason", "VARCHAR", "why", nullable=False),
     ),
     ("id",),
-    "at",
+    "happened_at",
     "What happened to model versions and aliases; a copy of the registry, in which events are never changed.",
 )
 
@@ -178,4 +178,14 @@ LEADERBOARD = Table(
     "Measured skill and speed of every model that was tried on a series. Origins of one stretch count once.",
 )
 
-TABLES: tuple[Table, ...] = (FORECASTS, SCORES, VERSIONS, EVENTS, FRAMES, LEADERBOARD, *DRIFTS, *BACKTESTS, *EXPLANATIONS)
+TABLES: tuple[Table, ...] = (
+    FORECASTS,
+    SCORES,
+    VERSIONS,
+    EVENTS,
+    FRAMES,
+    LEADERBOARD,
+    *DRIFTS,
+    *BACKTESTS,
+    *EXPLANATIONS,
+)

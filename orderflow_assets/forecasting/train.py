@@ -179,7 +179,7 @@ def _train(
             rows=len(known) - known.missing,
             data_hash=known.digest(),
             code_version=spec.code_version,
-            parameters=dict(spec.parameters) | overrides,
+            parameters={**spec.parameters, **spec.by_target.get(target.name, {}), **overrides},
             frame_hash=frame.digest(),
             source_version=source_version(spec),
             library_versions=library_versions(spec),

@@ -123,7 +123,7 @@ def version_rows(versions: list[Version]) -> pa.Table:
 
 def event_rows(events: list[dict[str, Any]]) -> pa.Table:
     """Rows of ``models.events``."""
-    return _with_identity([event | {"at": datetime.fromisoformat(event["at"])} for event in events], EVENTS)
+    return _with_identity([event | {"happened_at": datetime.fromisoformat(event["at"])} for event in events], EVENTS)
 
 
 def _with_identity(rows: list[dict[str, Any]], table: Table) -> pa.Table:

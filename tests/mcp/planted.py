@@ -314,7 +314,7 @@ def _rows(minutes: list[datetime], end: datetime) -> list[tuple[Table, list[dict
         (
             EVENTS,
             [
-                SERIES | {"id": number, "at": end, "event": event, "by": "run 1", "reason": "it won"}
+                SERIES | {"id": number, "happened_at": end, "event": event, "by": "run 1", "reason": "it won"}
                 for number, event in enumerate(("registered", "champion_set", "deployed"))
             ],
         ),
