@@ -164,8 +164,8 @@ def _long_memory(bars: Grid, start: datetime, outputs: int) -> dict[str, Array]:
         since_mark = (first_minute + bar + 1) % _HURST_EVERY
         marks.setdefault(last + bar - since_mark, []).append(bar)
     for mark, standing in marks.items():
-        for row, series in enumerate(returns):
-            exponent[row, standing], error[row, standing] = randomness.hurst(series[mark - _DAY + 1 : mark + 1])
+        found = randomness.hursts(returns[:, mark - _DAY + 1 : mark + 1])
+        exponent[:, standing], error[:, standing] = (values[:, None] for values in found)
     return {
         "hurst_exponent": exponent,
         "hurst_stderr": error,

@@ -23,16 +23,18 @@ def variance_ratio(log_mid: Array, q: int, length: int, outputs: int, stride: in
     """
     step = _strided(np.diff(log_mid, axis=1), length, outputs, stride)
     jump = _strided(log_mid[:, q:] - log_mid[:, :-q], length - q + 1, outputs, stride)
-    steps, jumps = (np.isfinite(part).sum(axis=-1) for part in (step, jump))
+    moved, leapt = np.isfinite(step), np.isfinite(jump)
+    steps, jumps = np.count_nonzero(moved, axis=-1), np.count_nonzero(leapt, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        drift = np.nansum(step, axis=-1) / steps
-        square = (step - drift[..., None]) ** 2
-        total = np.nansum(square, axis=-1)
+        drift = np.where(moved, step, 0.0).sum(axis=-1) / steps
+        square = np.where(moved, (step - drift[..., None]) ** 2, 0.0)
+        total = square.sum(axis=-1)
         short = total / (steps - 1)
-        long = np.nansum((jump - q * drift[..., None]) ** 2, axis=-1) / (q * jumps * (1 - q / steps))
+        long = np.where(leapt, (jump - q * drift[..., None]) ** 2, 0.0).sum(axis=-1) / (q * jumps * (1 - q / steps))
         ratio = np.where((steps >= MIN_BASELINE) & (short > 0), long / short, np.nan)
         theta = sum(
-            (2 * (1 - lag / q)) ** 2 * np.nansum(square[..., lag:] * square[..., :-lag], axis=-1) for lag in range(1, q)
+            (2 * (1 - lag / q)) ** 2 * np.einsum("...k,...k->...", square[..., lag:], square[..., :-lag])
+            for lag in range(1, q)
         )
         z = (ratio - 1) / np.sqrt(theta / total**2)
     return ratio, np.where(np.isfinite(z), z, np.nan)
@@ -81,25 +83,40 @@ def hurst(returns: Array, least: int = LEAST_RETURNS) -> tuple[float, float]:
 
     ``returns`` may hold NaN, which is left out. NaN results under ``least`` returns or 8 scales, or without movement.
     """
-    known = returns[np.isfinite(returns)]
-    if len(known) < least:
-        return np.nan, np.nan
-    profile = np.cumsum(known - known.mean())
-    scales = np.unique(np.round(np.geomspace(SMALLEST_SCALE, len(known) // 4, _SCALES)).astype(int))
-    fluctuation = np.array([_fluctuation(profile, scale) for scale in scales])
-    if len(scales) < LEAST_SCALES or not (fluctuation > 0).all():
-        return np.nan, np.nan
-    x, y = np.log(scales), np.log(fluctuation)
+    exponent, error = hursts(returns[None], least)
+    return float(exponent[0]), float(error[0])
+
+
+def hursts(returns: Array, least: int = LEAST_RETURNS) -> tuple[Array, Array]:
+    """:func:`hurst` of each row of ``returns``, (series, returns): two arrays (series,)."""
+    known = np.isfinite(returns)
+    counts = known.sum(axis=1)
+    exponent, error = np.full((2, len(returns)), np.nan)
+    for count in np.unique(counts[counts >= least]).tolist():
+        alike = np.flatnonzero(counts == count)
+        exponent[alike], error[alike] = _scaling(returns[alike][known[alike]].reshape(-1, count))
+    return exponent, error
+
+
+def _scaling(returns: Array) -> tuple[Array, Array]:
+    """Exponent and standard error of each row of known returns."""
+    profile = np.cumsum(returns - returns.mean(axis=1, keepdims=True), axis=1)
+    scales = np.unique(np.round(np.geomspace(SMALLEST_SCALE, returns.shape[1] // 4, _SCALES)).astype(int))
+    fluctuation = np.stack([_fluctuation(profile, scale) for scale in scales.tolist()], axis=1)
+    usable = np.logical_and.reduce(fluctuation > 0, axis=1) & (len(scales) >= LEAST_SCALES)
+    x, y = np.log(scales), np.log(np.where(usable[:, None], fluctuation, 1.0))
     x = x - x.mean()
-    exponent = float(x @ y / (x @ x))
-    residual = y - y.mean() - exponent * x
-    return exponent, float(np.sqrt(residual @ residual / (len(x) - 2) / (x @ x)))
+    exponent = y @ x / (x @ x)
+    residual = y - y.mean(axis=1, keepdims=True) - exponent[:, None] * x
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt((residual**2).sum(axis=1) / (len(x) - 2) / (x @ x))
+    return np.where(usable, exponent, np.nan), np.where(usable, error, np.nan)
 
 
-def _fluctuation(profile: Array, scale: int) -> float:
-    """Root mean square of the profile about a straight line in each stretch of ``scale`` values."""
-    stretches = profile[: len(profile) // scale * scale].reshape(-1, scale)
-    centred = stretches - stretches.mean(axis=1, keepdims=True)
+def _fluctuation(profile: Array, scale: int) -> Array:
+    """Root mean square of each profile about a straight line in each stretch of ``scale`` values."""
+    stretches = profile[:, : profile.shape[1] // scale * scale].reshape(len(profile), -1, scale)
     time = np.arange(scale) - (scale - 1) / 2
-    fitted = np.outer(centred @ time / (time @ time), time)
-    return float(np.sqrt(np.mean((centred - fitted) ** 2)))
+    apart = stretches - stretches.mean(axis=2, keepdims=True)
+    apart -= (apart @ time / (time @ time))[..., None] * time
+    return np.sqrt(np.einsum("ijk,ijk->i", apart, apart) / (apart.shape[1] * scale))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from orderflow_assets.features.grid import MIN_BASELINE, Array
+
+Places = npt.NDArray[np.int64]
 
 QUARTER = 15
 LEAST_PARENTS = 10
@@ -84,27 +87,55 @@ def size_features(parents: Parents, threshold: Array) -> dict[str, Array]:
         signed = np.where(judged_value > 0, summed(parents.sign * parents.notional, whale) / judged_value, np.nan)
     spotted = np.bincount(parents.bar[whale], minlength=len(judged))[QUARTER - 1 :] > 0
     now = threshold[QUARTER - 1 :]
-    stretches = [slice(*np.searchsorted(parents.bar, [bar - QUARTER + 1, bar + 1])) for bar in judged[QUARTER - 1 :]]
-    sizes = [parents.notional[stretch] for stretch in stretches]
+    first, beyond = (np.searchsorted(parents.bar, judged[QUARTER - 1 :] + edge) for edge in (1 - QUARTER, 1))
     return {
         "whale_threshold": now,
         "whale_trade_detected": np.where(np.isfinite(now), spotted, np.nan),
         "whale_volume_ratio": share,
         "signed_whale_ratio": signed,
-        "trade_size_stddev": np.array([_sd(size) for size in sizes]),
-        "trade_size_log_stddev": np.array([_sd(np.log(size)) for size in sizes]),
-        "roll_spread": np.array([roll_spread(parents.price[stretch]) for stretch in stretches]),
+        "trade_size_stddev": _sd(parents.notional, first, beyond),
+        "trade_size_log_stddev": _sd(np.log(parents.notional), first, beyond),
+        "roll_spread": roll_spread(parents.price, first, beyond),
     }
 
 
-def roll_spread(prices: Array) -> float:
-    """2 sqrt(-cov) of successive price changes (Roll 1984); NaN where not negative or under 60 pairs."""
+def roll_spread(prices: Array, first: Places, beyond: Places) -> Array:
+    """2 sqrt(-cov) of successive changes of the prices from each ``first`` up to ``beyond`` (Roll 1984).
+
+    NaN where not negative or under 60 pairs.
+    """
     change = np.diff(prices)
-    if len(change) - 1 < MIN_BASELINE:
-        return np.nan
-    covariance = np.cov(change[1:], change[:-1])[0, 1]
-    return float(2 * np.sqrt(-covariance)) if covariance < 0 else np.nan
+    pairs = _Stretches.of(first, beyond - 2)
+    covariance = pairs.covariance(change[1:], change[:-1], MIN_BASELINE)
+    negative = covariance < 0
+    return np.where(negative, 2 * np.sqrt(np.where(negative, -covariance, 0.0)), np.nan)
 
 
-def _sd(values: Array) -> float:
-    return float(values.std(ddof=1)) if len(values) >= LEAST_PARENTS else np.nan
+def _sd(values: Array, first: Places, beyond: Places) -> Array:
+    return np.sqrt(_Stretches.of(first, beyond).covariance(values, values, LEAST_PARENTS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretches:
+    """Stretches of an array, which may overlap: the places they hold one after the other, whose each is, how many."""
+
+    place: Places
+    owner: Places
+    count: Places
+
+    @classmethod
+    def of(cls, first: Places, beyond: Places) -> _Stretches:
+        count = np.maximum(0, beyond - first)
+        owner = np.repeat(np.arange(len(first)), count)
+        return cls(np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner], owner, count)
+
+    def covariance(self, x: Array, y: Array, least: int) -> Array:
+        """Sample covariance in each stretch; NaN under ``least`` values."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            u, v = (
+                values[self.place] - (self._total(values[self.place]) / self.count)[self.owner] for values in (x, y)
+            )
+            return np.where(self.count >= least, self._total(u * v) / (self.count - 1), np.nan)
+
+    def _total(self, values: Array) -> Array:
+        return np.bincount(self.owner, values, len(self.count)).astype(float)
