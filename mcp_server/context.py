@@ -32,7 +32,7 @@ class Reader:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._lock = Lock()
         self._store: Store | None = None
 
@@ -63,7 +63,7 @@ class Reader:
     def _connected(self) -> Store:
         with self._lock:
             if self._store is None:
-                self._store = connect(self._data_dir, scope="read", embedded=False)
+                self._store = connect(self.data_dir, scope="read", embedded=False)
             return self._store
 
     def _forget(self, store: Store) -> None:
@@ -84,6 +84,11 @@ class Context:
     dagster_url: str = DEFAULT_DAGSTER_URL
     calculators: Found = field(default_factory=built_in)
     venues: Venues = field(default_factory=Venues)
+
+    @property
+    def exports(self) -> Path:
+        """The only folder that files of rows are written to."""
+        return self.reader.data_dir / "exports"
 
     @property
     def left_s(self) -> float:

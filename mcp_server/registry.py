@@ -32,8 +32,8 @@ TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """``always_load`` asks hosts that defer tools to show this one at once. ``alias`` is the further name under which
-    the tool was found.
+    """``adds`` marks a writing tool that changes and removes nothing. ``always_load`` asks hosts that defer tools to
+    show this one at once. ``alias`` is the further name under which the tool was found.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Tool:
     arguments: type[BaseModel]
     input_schema: dict[str, Any]
     writes: bool = False
+    adds: bool = False
     open_world: bool = False
     always_load: bool = False
     timeout_s: float = TIMEOUT_S
@@ -71,7 +72,7 @@ class Tool:
     def annotations(self) -> dict[str, bool]:
         return {
             "readOnlyHint": not self.writes,
-            "destructiveHint": self.writes,
+            "destructiveHint": self.writes and not self.adds,
             "idempotentHint": not self.writes,
             "openWorldHint": self.open_world,
         }
@@ -93,6 +94,7 @@ def tool(
     *,
     toolset: str = CORE,
     writes: bool = False,
+    adds: bool = False,
     open_world: bool = False,
     always_load: bool = False,
     timeout_s: float = TIMEOUT_S,
@@ -109,6 +111,7 @@ def tool(
             arguments=arguments,
             input_schema=schema(arguments),
             writes=writes,
+            adds=adds,
             open_world=open_world,
             always_load=always_load,
             timeout_s=timeout_s,

@@ -71,9 +71,9 @@ def why_empty(
 
 def _label(equals: Mapping[str, Any]) -> str:
     """``BTCUSDT binance_futures`` and what else was asked for."""
-    market = [f"{equals['exchange']}_{equals['market_type']}"] if "exchange" in equals else []
+    market = ["_".join(equals[name] for name in ("exchange", "market_type") if name in equals)]
     rest = [str(value) for name, value in equals.items() if name not in ("exchange", "market_type")]
-    return " ".join([*rest[:1], *market, *rest[1:]]) or "any series"
+    return " ".join(filter(None, [*rest[:1], *market, *rest[1:]])) or "any series"
 
 
 def named(equals: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,11 +104,12 @@ def newest(
     cursor: str | None = None,
     time: str | None = None,
     tie: str | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> Answer:
     """At most ``limit`` rows in ``[start, end)``, newest first; an empty answer says why.
 
-    ``tie`` is the column that orders rows of equal time (``id`` where the table has one); together they are the
-    cursor of the next page.
+    ``least`` are the smallest values that columns may have. ``tie`` is the column that orders rows of equal time
+    (``id`` where the table has one); together they are the cursor of the next page.
     """
     order = time or table.time
     second = tie or ("id" if "id" in table.names else order)
@@ -117,14 +118,15 @@ def newest(
     page, page_values = _after(cursor, order, second, table)
     read = ", ".join(f'"{name}"' for name in dict.fromkeys((*columns, order, second)))
     limit = context.rows(limit)
+    floors = "".join(f' AND "{name}" >= ?' for name in least or ())
 
     def rows_from(begin: datetime | None) -> pa.Table | None:
         where, values = conditions(table, equals, begin, last, order)
         sql = (
-            f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page} '
+            f'SELECT {read} FROM "{table.schema}"."{table.name}" WHERE {where}{page}{floors} '
             f'ORDER BY "{order}" DESC, "{second}" DESC LIMIT {limit + 1}'
         )
-        return fetched(context, table, sql, [*values, *page_values])
+        return fetched(context, table, sql, [*values, *page_values, *(least or {}).values()])
 
     recent = (
         sealed_before(context, table) if (first, last, cursor) == (None, None, None) and order == table.time else None

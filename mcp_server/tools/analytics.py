@@ -32,7 +32,7 @@ _ROWS = 15
 _DIGITS = 6
 Exchange = Annotated[str, one_of(dict.fromkeys(market.exchange for market in MARKETS.values()))]
 Seconds = Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))]
-_FEES = {"fees": "published base-tier taker fees of both venues; no transfer", "size_quote": SIZE_QUOTE}
+FEES = {"fees": "published base-tier taker fees of both venues; no transfer", "size_quote": SIZE_QUOTE}
 
 
 def _minutes(
@@ -114,11 +114,11 @@ def cross_exchange_spreads_get(
     if view == "matrix":
         return _matrix(context, symbol, end, limit)
     answer = _minutes(context, "cross_exchange", symbol, {"start": start, "end": end, "limit": limit, "cursor": cursor})
-    answer.meta |= _FEES
+    answer.meta |= FEES
     return answer
 
 
-_PAIR = (
+PAIR = (
     Column("buy_market", "VARCHAR", "market to buy on"),
     Column("sell_market", "VARCHAR", "market to sell on"),
     Column("ask_price", "DOUBLE", "best ask where we buy", "quote"),
@@ -139,20 +139,20 @@ def _matrix(context: Context, symbol: str, end: str | None, limit: int) -> Answe
         QUALIFY bar_ts = max(bar_ts) OVER () ORDER BY exchange, market_type"""
     found = windows.fetched(context, BARS_1M, sql, values)
     if found is None:
-        return windows.empty(BARS_1M, _PAIR, windows.no_table(BARS_1M))
+        return windows.empty(BARS_1M, PAIR, windows.no_table(BARS_1M))
     if not found.num_rows:
         return windows.empty(
-            BARS_1M, _PAIR, windows.why_empty(context, BARS_1M, {"symbol": symbol}, None, last, "bar_ts")
+            BARS_1M, PAIR, windows.why_empty(context, BARS_1M, {"symbol": symbol}, None, last, "bar_ts")
         )
     quotes = found.to_pylist()
-    pairs = [_pair(buy, sell) for buy in quotes for sell in quotes if buy is not sell]
-    pairs.sort(key=lambda pair: -pair[-1])
+    pairs = [pair(buy, sell) for buy in quotes for sell in quotes if buy is not sell]
+    pairs.sort(key=lambda row: -row[-1])
     limit = context.rows(limit)
     at = quotes[0]["bar_ts"]
-    meta = {"symbol": symbol, "bar_ts": windows.said(at), "venues": len(quotes), **_FEES}
+    meta = {"symbol": symbol, "bar_ts": windows.said(at), "venues": len(quotes), **FEES}
     hint = "Only one venue has a quote: there is no pair." if not pairs else None
     return Answer.rows(
-        _PAIR,
+        PAIR,
         pairs[:limit],
         source=BARS_1M.qualified,
         truncated=len(pairs) > limit,
@@ -163,7 +163,8 @@ def _matrix(context: Context, symbol: str, end: str | None, limit: int) -> Answe
     )
 
 
-def _pair(buy: Mapping[str, Any], sell: Mapping[str, Any]) -> tuple[str, str, float, float, float, float, float]:
+def pair(buy: Mapping[str, Any], sell: Mapping[str, Any]) -> tuple[str, str, float, float, float, float, float]:
+    """What buying at one quote and selling at the other brings, as :data:`PAIR`."""
     fees = [taker_fee_bps(side["exchange"], side["market_type"]) / BPS for side in (buy, sell)]
     mids = [(side["bid_price"] + side["ask_price"]) / 2 for side in (buy, sell)]
     ask, bid = buy["ask_price"], sell["bid_price"]
