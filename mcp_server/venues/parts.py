@@ -1,0 +1,184 @@
+"""What a venue tells of one instrument right now, part by part: ticker, book, trades, funding, open interest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mcp_server.context import Context
+from mcp_server.errors import ToolError
+from mcp_server.venues.client import Client, NotOfferedError
+from mcp_server.venues.instruments import Instrument
+from mcp_server.venues.reading import base, difference_bps, moment, number
+
+LEVELS = 20
+"""Levels of each side of the book that are asked for."""
+TRADES = 100
+"""Latest trades that are asked for."""
+
+UNITS: Mapping[str, str] = {
+    "last": "quote",
+    "high_24h": "quote",
+    "low_24h": "quote",
+    "change_24h_pct": "%",
+    "volume_24h_base": "base",
+    "volume_24h_quote": "quote",
+    "mark_price": "quote",
+    "index_price": "quote",
+    "bid_price": "quote",
+    "ask_price": "quote",
+    "mid_price": "quote",
+    "spread_bps": "bps",
+    "bid_qty_sum": "base",
+    "ask_qty_sum": "base",
+    "depth_imbalance": "-1 to 1",
+    "levels": "per side",
+    "trades": "count",
+    "stretch_s": "s",
+    "buy_share": "fraction",
+    "funding_rate": "fraction per interval",
+    "next_funding_rate": "fraction per interval",
+    "funding_interval_h": "h",
+    "open_interest_base": "base",
+    "open_interest_value": "quote",
+}
+"""Every figure and its unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``figures`` by name, None where not told; ``time`` is the venue's, None where it tells none."""
+
+    figures: Mapping[str, float | None]
+    time: datetime | None
+
+
+@dataclass(slots=True)
+class Portrait:
+    """The parts that a venue told, and why others are missing."""
+
+    instrument: Instrument
+    parts: dict[str, Part] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def figure(self, part: str, name: str) -> float | None:
+        return self.parts[part].figures.get(name) if part in self.parts else None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """For ``meta``."""
+        said = {"symbol": self.instrument["symbol"], "instrument": self.instrument["id"]}
+        return said | ({"missing": self.missing} if self.missing else {})
+
+
+def portrait(context: Context, client: Client, symbol: str) -> Portrait:
+    """Raises :class:`~mcp_server.errors.ToolError` where the venue cannot be reached; a part that it refuses or does
+    not have is missing.
+    """
+    found = Portrait(client.instrument(symbol, context.left_s))
+    for name, read in PARTS.items():
+        try:
+            found.parts[name] = read(context, client, found.instrument)
+        except NotOfferedError as error:
+            found.missing[name] = f"not offered: {error}"
+        except ToolError as error:
+            if error.retryable:
+                raise
+            found.missing[name] = error.fact
+    return found
+
+
+def _ticker(context: Context, client: Client, instrument: Instrument) -> Part:
+    told = client.ask("fetchTicker", instrument["symbol"], left_s=context.left_s)
+    figures = {
+        "last": number(told.get("last")),
+        "high_24h": number(told.get("high")),
+        "low_24h": number(told.get("low")),
+        "change_24h_pct": number(told.get("percentage")),
+        "volume_24h_base": base(instrument, told.get("baseVolume")),
+        "volume_24h_quote": number(told.get("quoteVolume")),
+        "mark_price": number(told.get("markPrice")),
+        "index_price": number(told.get("indexPrice")),
+    }
+    return Part(figures, moment(told.get("timestamp")))
+
+
+def _book(context: Context, client: Client, instrument: Instrument) -> Part:
+    """Bids and asks are compared in the venue's own amounts, which need no price to be compared."""
+    told = client.ask("fetchOrderBook", instrument["symbol"], LEVELS, left_s=context.left_s)
+    bids, asks = told["bids"][:LEVELS], told["asks"][:LEVELS]
+    bid, ask = (number(side[0][0]) if side else None for side in (bids, asks))
+    bought, sold = (sum(level[1] for level in side) for side in (bids, asks))
+    figures = {
+        "bid_price": bid,
+        "ask_price": ask,
+        "mid_price": None if bid is None or ask is None else (bid + ask) / 2,
+        "spread_bps": difference_bps(ask, bid),
+        "bid_qty_sum": base(instrument, bought),
+        "ask_qty_sum": base(instrument, sold),
+        "depth_imbalance": (bought - sold) / (bought + sold) if bought + sold else None,
+        "levels": max(len(bids), len(asks)),
+    }
+    return Part(figures, moment(told.get("timestamp")))
+
+
+def _trades(context: Context, client: Client, instrument: Instrument) -> Part:
+    """``buy_share`` is that of the amount bought by takers."""
+    told = client.ask("fetchTrades", instrument["symbol"], None, TRADES, left_s=context.left_s)[-TRADES:]
+    sided = [trade for trade in told if trade.get("side") and trade.get("amount") is not None]
+    bought, all_of_it = (
+        sum(trade["amount"] for trade in sided if trade["side"] in sides) for sides in (("buy",), ("buy", "sell"))
+    )
+    times = sorted(trade["timestamp"] for trade in told if trade.get("timestamp") is not None)
+    figures = {
+        "trades": len(told),
+        "stretch_s": (times[-1] - times[0]) / 1_000 if times else None,
+        "buy_share": bought / all_of_it if all_of_it else None,
+    }
+    return Part(figures, moment(times[-1]) if times else None)
+
+
+def _funding(context: Context, client: Client, instrument: Instrument) -> Part:
+    _only_perpetual(client, instrument)
+    told = client.ask("fetchFundingRate", instrument["symbol"], left_s=context.left_s)
+    figures = {
+        "funding_rate": number(told.get("fundingRate")),
+        "next_funding_rate": number(told.get("nextFundingRate")),
+        "funding_interval_h": hours(told.get("interval")),
+    }
+    return Part(figures, moment(told.get("timestamp")))
+
+
+def _open_interest(context: Context, client: Client, instrument: Instrument) -> Part:
+    if not instrument.get("contract"):
+        raise NotOfferedError("a pair has no open interest")
+    told = client.ask("fetchOpenInterest", instrument["symbol"], left_s=context.left_s)
+    figures = {
+        "open_interest_base": base(instrument, told.get("openInterestAmount")),
+        "open_interest_value": number(told.get("openInterestValue")),
+    }
+    return Part(figures, moment(told.get("timestamp")))
+
+
+def _only_perpetual(client: Client, instrument: Instrument) -> None:
+    if instrument["type"] != "swap":
+        raise NotOfferedError(f"only perpetual futures have funding, not {instrument['type']}")
+
+
+def hours(interval: str | None) -> float | None:
+    """``8h`` as 8."""
+    units = {"m": 1 / 60, "h": 1.0, "d": 24.0}
+    if not interval or interval[-1] not in units:
+        return None
+    return float(interval[:-1]) * units[interval[-1]]
+
+
+PARTS: Mapping[str, Callable[[Context, Client, Instrument], Part]] = {
+    "ticker": _ticker,
+    "book": _book,
+    "trades": _trades,
+    "funding": _funding,
+    "open_interest": _open_interest,
+}
