@@ -115,3 +115,13 @@ def test_the_instance_keeps_its_history_in_the_project_folder(tmp_path: Path, mo
         assert instance.get_dynamic_partitions("series") == ["BTCUSDT|binance_futures"]
     assert (tmp_path / ".dagster" / "storage").is_dir()
     assert {entry.name for entry in tmp_path.iterdir()} == {"dagster.yaml", ".dagster"}
+
+
+def test_the_running_hour_is_refreshed_without_the_checks_that_only_warn(defs: Definitions) -> None:
+    layer, graph = defs.resolve_job_def("hour_so_far").asset_layer, defs.resolve_asset_graph()
+    (node,) = {layer.get_op_output_handle(key).node_handle for key in COMPUTED}
+    selected = layer.get_selected_entity_keys_for_node(node)
+    assert {key for key in selected if isinstance(key, AssetKey)} == set(COMPUTED)
+    checks = graph.get_check_keys_for_assets(set(COMPUTED))
+    assert selected - set(COMPUTED) == {check for check in checks if graph.get(check).blocking}
+    assert len(checks) > len(selected - set(COMPUTED))

@@ -12,7 +12,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest, S
 
 from orderflow_assets.bars import minutes as bars
 from orderflow_assets.bars import parents, quotes
-from orderflow_assets.defs.tables.assets import hours
+from orderflow_assets.defs.tables.assets import hour_so_far
 from orderflow_assets.defs.tables.schedules import running_hour
 from orderflow_assets.partitions import IN_ORDER
 from orderflow_assets.resources import StoreResource
@@ -94,7 +94,7 @@ def test_a_refresh_that_has_not_ended_is_waited_for(ticks: Store, tmp_path: Path
     plant_trades(ticks, [at(1)])
     request = ask(5, tmp_path, instance)
     assert isinstance(request, RunRequest)
-    run = instance.add_run(DagsterRun(hours.name, tags=request.tags, status=DagsterRunStatus.STARTED))
+    run = instance.add_run(DagsterRun(hour_so_far.name, tags=request.tags, status=DagsterRunStatus.STARTED))
     assert ask(10, tmp_path, instance) == "The last refresh of the running hour has not ended."
     instance.delete_run(run.run_id)
     assert isinstance(ask(10, tmp_path, instance), RunRequest)

@@ -16,7 +16,7 @@ from dagster import (
 
 from orderflow_assets import watermark
 from orderflow_assets.bars.minutes import BARS_1M
-from orderflow_assets.defs.tables.assets import hours
+from orderflow_assets.defs.tables.assets import hour_so_far
 from orderflow_assets.partitions import IN_ORDER, hour_key
 from orderflow_assets.resources import StoreResource
 from orderflow_assets.watermark import floor
@@ -29,7 +29,7 @@ _UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunSta
 
 
 @schedule(
-    job=hours,
+    job=hour_so_far,
     cron_schedule="*/5 * * * *",
     default_status=DefaultScheduleStatus.RUNNING,
     description="Every 5 minutes the hour that these 5 minutes belong to; not where all its minutes are computed.",
