@@ -160,13 +160,16 @@ class _Held:
 def _made(section: Section, simulator_url: str | None) -> Any:
     try:
         import ccxt
+
+        from mcp_server.venues.corrected import CLIENTS
     except ImportError:
         raise ToolError(
             "not_installed",
             "Asking venues needs ccxt, which is not installed.",
             "Install it with: pip install 'orderflow[venues]'. What is stored can be asked without.",
         ) from None
-    exchange = getattr(ccxt, section.client)({"enableRateLimit": True, "options": dict(section.options)})
+    made = CLIENTS.get(section.client) or getattr(ccxt, section.client)
+    exchange = made({"enableRateLimit": True, "options": dict(section.options)})
     exchange.has = {**exchange.has, "fetchCurrencies": "on request"}  # not, as else, with each list of instruments
     if simulator_url:
         root = f"{simulator_url.rstrip('/')}/{section.simulated}"

@@ -60,13 +60,18 @@ def number(value: Any) -> float | None:
 
 
 def base(instrument: Instrument, amount: Any) -> float | None:
-    """An amount of the library (contracts where there are contracts) in base coin; None where it depends on a price."""
+    """An amount of the library in base coin; None where it depends on a price, as with futures settled in coin.
+
+    Amounts are contracts where there are contracts, but for venues whose instruments say that they count in coin.
+    """
     if amount is None:
         return None
     if not instrument.get("contract"):
         return float(amount)
-    size = instrument.get("contractSize")
-    return float(amount) * float(size) if size and instrument.get("linear") else None
+    if not instrument.get("linear") and instrument["type"] != "option":
+        return None
+    size = 1.0 if instrument.get("amounts") == "coin" else instrument.get("contractSize")
+    return float(amount) * float(size) if size else None
 
 
 def difference_bps(first: float | None, second: float | None) -> float | None:

@@ -128,8 +128,10 @@ VENUES: Mapping[str, Venue] = {
         Venue(
             "deribit",
             {
-                "futures": Section("deribit", ("swap", "future"), quotes=("USD", "USDC", "USDT")),
-                "options": Section("deribit", ("option",), quotes=("USD", "USDC")),
+                "futures": Section(
+                    "deribit", ("swap", "future"), quotes=("USD", "USDC", "USDT"), all={"kind": "future"}
+                ),
+                "options": Section("deribit", ("option",), quotes=("USD", "USDC"), all={"kind": "option"}),
             },
         ),
         Venue(

@@ -1,0 +1,111 @@
+"""Clients of the library where it reads a venue otherwise than the venue means it, or leaves out what it tells.
+
+Loads the library, so it is imported where the first venue is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ccxt
+
+
+class Hyperliquid(ccxt.hyperliquid):
+    """Impact prices are no quotes and the mid is no trade, coins go by their names, and trades are public."""
+
+    def fetch_swap_markets(self, params: dict[str, Any] = {}) -> list[Any]:  # noqa: B006
+        return [{**market, "id": market["info"]["name"]} for market in super().fetch_swap_markets(params)]
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        parsed = super().parse_ticker(ticker, market)
+        middle, before = (self.safe_number(ticker, name) for name in ("midPx", "prevDayPx"))
+        unknown = dict.fromkeys(("bid", "ask", "last", "close", "vwap", "average"))
+        return {
+            **parsed,
+            **unknown,
+            "open": before,
+            "percentage": None if middle is None or not before else (middle / before - 1) * 100,
+            "baseVolume": self.safe_number(ticker, "dayBaseVlm"),
+            "markPrice": self.safe_number(ticker, "markPx"),
+            "indexPrice": self.safe_number(ticker, "oraclePx"),
+        }
+
+    def fetch_trades(
+        self,
+        symbol: str,
+        since: int | None = None,
+        limit: int | None = None,
+        params: dict[str, Any] = {},  # noqa: B006
+    ) -> Any:
+        """Those of everybody; the library asks for those of an account."""
+        self.load_markets()
+        market = self.market(symbol)
+        coin = market["baseName"] if market["swap"] else market["id"]
+        told = self.publicPostInfo({"type": "recentTrades", "coin": coin})
+        return self.parse_trades(told, market, since, limit)
+
+
+class Deribit(ccxt.deribit):
+    """Amounts are in coin where they are not in US dollars, whatever the size of a contract."""
+
+    def fetch_markets(self, params: dict[str, Any] = {}) -> Any:  # noqa: B006
+        return [{**market, "amounts": "coin"} for market in super().fetch_markets(params)]
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        stats = self.safe_dict(ticker, "stats", ticker)
+        change = self.safe_number(stats, "price_change")
+        return {**super().parse_ticker(ticker, market), "percentage": change, "vwap": None}
+
+    def fetch_tickers(self, symbols: Any = None, params: dict[str, Any] = {}) -> Any:  # noqa: B006
+        """Of all currencies; the library asks for one. ``kind`` is future or option."""
+        self.load_markets()
+        tickers: dict[str, Any] = {}
+        for currency in sorted({market["settleId"] for market in self.markets.values() if market["contract"]}):
+            told = self.publicGetGetBookSummaryByCurrency({"currency": currency, **params})
+            tickers |= {item["symbol"]: item for item in map(self.parse_ticker, told["result"])}
+        return self.filter_by_array_tickers(tickers, "symbol", self.market_symbols(symbols))
+
+    def parse_open_interest(self, interest: Any, market: Any = None) -> Any:
+        parsed = super().parse_open_interest(interest, market)
+        if self.safe_market(interest["instrument_name"], market)["linear"]:
+            return {
+                **parsed,
+                "openInterestAmount": self.safe_number(interest, "open_interest"),
+                "openInterestValue": None,
+            }
+        return parsed
+
+
+class KrakenFutures(ccxt.krakenfutures):
+    """Tickers tell extremes and volume in US dollars too; an inverse contract's funding is in coin for a dollar."""
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        names = {"high": "high24h", "low": "low24h", "quoteVolume": "volumeQuote"}
+        told = {ours: self.safe_number(ticker, theirs) for ours, theirs in names.items()}
+        told = {name: value for name, value in told.items() if value is not None}
+        return {**super().parse_ticker(ticker, market), **told}
+
+    def parse_funding_rate(self, ticker: Any, market: Any = None) -> Any:
+        parsed = super().parse_funding_rate(ticker, market)
+        mark = parsed["markPrice"]
+        if mark is None or not self.safe_market(self.safe_string(ticker, "symbol"), market)["inverse"]:
+            return parsed
+        rates = {"fundingRate": "fundingRate", "nextFundingRate": "fundingRatePrediction"}
+        told = {ours: self.safe_number(ticker, theirs) for ours, theirs in rates.items()}
+        return {**parsed, **{name: None if rate is None else rate * mark for name, rate in told.items()}}
+
+
+class Kraken(ccxt.kraken):
+    """The opening price is that of the day in UTC, not that of 24 hours ago."""
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        return {**super().parse_ticker(ticker, market), **dict.fromkeys(("open", "change", "percentage", "average"))}
+
+
+CLIENTS: Mapping[str, type[ccxt.Exchange]] = {
+    "hyperliquid": Hyperliquid,
+    "deribit": Deribit,
+    "krakenfutures": KrakenFutures,
+    "kraken": Kraken,
+}
