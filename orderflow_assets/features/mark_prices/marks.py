@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from orderflow_assets.bars.quotes import QUOTES_1S
 from orderflow_assets.bars.selection import selected
-from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, SERIES, SERIES_NAMES, STALE
+from orderflow_assets.bars.series import BAR_COLUMNS, BAR_KEY, MINUTE, NUMBER, SERIES, SERIES_NAMES, STALE
 from orderflow_assets.features.funding.terms import MAJORS, TERMS
 from orderflow_assets.lineage import book_levels, columns_of
 from orderflow_streaming.schema import LEVELS, STREAMS
@@ -68,28 +68,28 @@ _VALUES = ", ".join(
 
 _SQL = f"""
 WITH marks AS (
-    SELECT {SERIES}, timestamp, id, mark_price, index_price, funding_rate
+    SELECT {NUMBER} AS series, timestamp, id, mark_price, index_price, funding_rate
     FROM main.mark_prices
     WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US} MICROSECOND AND timestamp <= $end::TIMESTAMP
 ), events AS (
     SELECT *, true AS is_mark FROM marks
     UNION ALL BY NAME
-    SELECT {SERIES}, timestamp, id, index_price, false AS is_mark
+    SELECT {NUMBER} AS series, timestamp, id, index_price, false AS is_mark
     FROM main.index_prices
     WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US} MICROSECOND AND timestamp <= $end::TIMESTAMP
-      AND ({SERIES}) IN (SELECT DISTINCT ({SERIES}) FROM marks WHERE index_price IS NULL)
+      AND series IN (SELECT DISTINCT series FROM marks WHERE index_price IS NULL)
 ), filled AS (
-    SELECT {SERIES}, epoch_us(timestamp) AS us, is_mark, funding_rate,
+    SELECT series, epoch_us(timestamp) AS us, is_mark, funding_rate,
            last_value(mark_price IGNORE NULLS) OVER past AS mark,
            last_value(CASE WHEN mark_price IS NOT NULL THEN epoch_us(timestamp) END IGNORE NULLS) OVER past AS mark_us,
            last_value(index_price IGNORE NULLS) OVER past AS index,
            last_value(CASE WHEN index_price IS NOT NULL THEN epoch_us(timestamp) END IGNORE NULLS) OVER past
                AS index_us,
            lead(epoch_us(timestamp), 1, epoch_us($end::TIMESTAMP) + 1) OVER (
-               PARTITION BY {SERIES} ORDER BY timestamp, is_mark, id
+               PARTITION BY series ORDER BY timestamp, is_mark, id
            ) AS next_us
     FROM events
-    WINDOW past AS (PARTITION BY {SERIES} ORDER BY timestamp, is_mark, id ROWS UNBOUNDED PRECEDING)
+    WINDOW past AS (PARTITION BY series ORDER BY timestamp, is_mark, id ROWS UNBOUNDED PRECEDING)
 ), standing AS (
     SELECT *, least(next_us, mark_us + {_STALE_US}) AS mark_until,
            least(next_us, mark_us + {_STALE_US}, index_us + {_STALE_US}) AS both_until,
@@ -108,8 +108,12 @@ WITH marks AS (
            us > close_us - {_MINUTE_US} AND is_mark AS published
     FROM pieces
     WHERE close_us > epoch_us($start::TIMESTAMP) AND close_us <= epoch_us($end::TIMESTAMP)
-), minutes AS (
-    SELECT {SERIES}, make_timestamp(close_us) AS bar_ts,
+), named AS (
+    SELECT DISTINCT {SERIES}, {NUMBER} AS series
+    FROM main.mark_prices
+    WHERE timestamp > $start::TIMESTAMP - INTERVAL {_STALE_US} MICROSECOND AND timestamp <= $end::TIMESTAMP
+), figures AS (
+    SELECT series, make_timestamp(close_us) AS bar_ts,
            count(*) FILTER (published) AS n_obs,
            max(mark) FILTER (stands) AS mark_close,
            max(index) FILTER (stands AND close_us - index_us <= {_STALE_US}) AS index_close,
@@ -118,7 +122,9 @@ WITH marks AS (
            sum(life) AS premium_s,
            make_timestamp(max(us) FILTER (published AND funding_rate IS NOT NULL)) AS rated_at
     FROM lived
-    GROUP BY {SERIES}, close_us
+    GROUP BY series, close_us
+), minutes AS (
+    SELECT * EXCLUDE (series) FROM figures JOIN named USING (series)
 ), spot AS (
     SELECT symbol, bar_ts, median(mid) AS spot_mid, count(*) AS spot_venues
     FROM (
@@ -136,14 +142,18 @@ WITH marks AS (
     SELECT *, CASE WHEN symbol IN ({_MAJORS}) THEN major_value ELSE value END AS target
     FROM minutes JOIN (VALUES {_VALUES}) v(exchange, value, major_value) USING (exchange)
     WHERE index_close > 0
-), last_books AS (
-    SELECT {SERIES}, make_timestamp((epoch_us(timestamp) + {_MINUTE_US - 1}) // {_MINUTE_US} * {_MINUTE_US}) AS bar_ts,
-           arg_max(struct_pack(bid := {_levels("bid")}, ask := {_levels("ask")}),
-                   struct_pack(t := timestamp, i := id)) AS book
+), last AS (
+    SELECT {NUMBER} AS series,
+           make_timestamp((epoch_us(timestamp) + {_MINUTE_US - 1}) // {_MINUTE_US} * {_MINUTE_US}) AS bar_ts,
+           max(struct_pack(t := timestamp, i := id)) AS row
     FROM main.orderbooks
     WHERE market_type = 'futures' AND timestamp > $start::TIMESTAMP AND timestamp <= $end::TIMESTAMP
       AND (epoch_us(timestamp) - 1) % {_MINUTE_US} >= {_MINUTE_US - _BOOK_US}
     GROUP BY ALL
+), last_books AS (
+    SELECT {SERIES}, bar_ts, struct_pack(bid := {_levels("bid")}, ask := {_levels("ask")}) AS book
+    FROM last l JOIN main.orderbooks b ON b.id = l.row.i AND b.timestamp = l.row.t AND l.series = {NUMBER}
+    WHERE b.timestamp > $start::TIMESTAMP AND b.timestamp <= $end::TIMESTAMP
 ), levels AS (
     SELECT {_BOOK}, b.bar_ts, target, index_close, side,
            level[1] AS price, level[1] * level[2] AS value,
