@@ -22,7 +22,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
-from mcp_server import prompts, resources
+from mcp_server import files, prompts, resources
 from mcp_server.calls import Calls, Reply
 from mcp_server.errors import ToolError
 from mcp_server.registry import Tool
@@ -86,6 +86,11 @@ def build(calls: Calls, version: str) -> Server:
     @server.read_resource()
     async def read_resource(uri: AnyUrl) -> list[ReadResourceContents]:
         try:
+            if str(uri).startswith(files.ADDRESS):
+                held, mime = calls.file(str(uri))
+                return [
+                    ReadResourceContents(content=held.decode() if mime == files.MIME["csv"] else held, mime_type=mime)
+                ]
             content = resources.read(str(uri), calls.selection.reachable)
         except ToolError as error:
             raise McpError(types.ErrorData(code=-32002, message=str(error))) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcp_server import files
 from mcp_server.arguments import MOST_ROWS
 from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
 from mcp_server.registry import Selection, Tool, checked, find
@@ -74,6 +75,10 @@ class Calls:
         answer = tool.run(self.context(started + tool.timeout_s), **given)
         said = payload(answer, started, given.get("response_format", "concise"))
         return Reply(said, answer.images, answer.links)
+
+    def file(self, uri: str) -> tuple[bytes, str]:
+        """An exported file and its MIME type; raises :class:`~mcp_server.errors.ToolError`."""
+        return files.read(self.context(0).exports, uri)
 
     def context(self, deadline: float) -> Context:
         options = self._options

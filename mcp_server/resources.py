@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server import catalog
 from mcp_server.errors import ToolError
+from mcp_server.files import ADDRESS
 from orderflow_assets.features.catalog import glossary as features
 from orderflow_assets.signals.catalog import glossary as signals
 from orderflow_assets.tables import declared_tables
@@ -32,7 +33,10 @@ RESOURCES = (
     Resource("flow://catalog", "catalog", "Every tool and every table, a line each."),
     Resource("flow://glossary", "glossary", "Every feature and signal: definition, unit, range, window, source."),
 )
-TEMPLATES = (Resource("flow://schema/{table}", "schema", "Columns of a table with types, units and meaning."),)
+TEMPLATES = (
+    Resource("flow://schema/{table}", "schema", "Columns of a table with types, units and meaning."),
+    Resource(f"{ADDRESS}{{file}}", "export", "A file of rows that an export wrote.", "application/octet-stream"),
+)
 
 
 def read(uri: str, tools: Mapping[str, Tool]) -> Any:
