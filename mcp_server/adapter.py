@@ -7,7 +7,6 @@ import base64
 import logging
 import os
 import signal
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
 from typing import Any
@@ -62,7 +61,7 @@ def build(calls: Calls, version: str) -> Server:
             _authorize(server, tool)
             return _result(await _run(server, pool, calls, tool, request.params.arguments or {}))
         except ToolError as error:
-            return _result(Reply(error.to_dict(), [], []), failed=True)
+            return _result(Reply(error.to_dict()), failed=True)
 
     # Not server.call_tool(): it checks arguments against the schema on every call, in words of its own.
     server.request_handlers[types.CallToolRequest] = call_tool

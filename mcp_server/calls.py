@@ -13,7 +13,7 @@ from mcp_server import files
 from mcp_server.arguments import MOST_ROWS
 from mcp_server.context import DEFAULT_DAGSTER_URL, Context, Reader
 from mcp_server.registry import Selection, Tool, checked, find
-from mcp_server.results import Link, payload
+from mcp_server.results import Link, Picture, payload
 from mcp_server.venues.client import Venues
 from orderflow_assets.calculators.discovery import Found, built_in
 
@@ -31,15 +31,6 @@ class Options:
     dagster_url: str = DEFAULT_DAGSTER_URL
     calculators: Found = field(default_factory=built_in)
     simulator_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer as plain JSON values, the pictures (PNG) and files that go with it."""
-
-    payload: dict[str, Any]
-    images: list[bytes]
-    links: list[Link]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +65,7 @@ class Calls:
         given = checked(tool, arguments)
         answer = tool.run(self.context(started + tool.timeout_s), **given)
         said = payload(answer, started, given.get("response_format", "concise"))
-        return Reply(said, answer.images, answer.links)
+        return Reply(said, answer.pictures, answer.links)
 
     def file(self, uri: str) -> tuple[bytes, str]:
         """An exported file and its MIME type; raises :class:`~mcp_server.errors.ToolError`."""

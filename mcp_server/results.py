@@ -29,16 +29,6 @@ Cell = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A file of rows that can be read as a resource."""
-
-    uri: str
-    name: str
-    mime: str
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     """An image that is sent beside the figures it shows."""
 
@@ -48,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A file that holds more than an answer may; ``uri`` is where it is read, such as ``flow://result/{file}``."""
+    """A file that holds more than an answer may; ``uri`` is where it is read, such as ``flow://export/{file}``."""
 
     uri: str
     name: str
@@ -77,8 +67,7 @@ class Answer:
     hoisted: bool = True
     """Whether columns equal in all rows are said once."""
     meta: dict[str, Any] = field(default_factory=dict)
-    images: list[bytes] = field(default_factory=list)
-    """Pictures of the rows, as PNG."""
+    pictures: list[Picture] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
 
     @classmethod
