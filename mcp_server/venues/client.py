@@ -27,7 +27,7 @@ class NotOfferedError(Exception):
     """The venue has no such data; the message says which do, where that is known."""
 
 
-class NotSimulatedError(Exception):
+class NotSimulatedError(NotOfferedError):
     """The venue may have such data, but the simulator that answers for it in a demo has not."""
 
 
@@ -40,7 +40,7 @@ class Venues:
         self._lock = Lock()
 
     def client(self, venue: Venue, kind: Kind) -> Client:
-        """Raises :class:`NotOfferedError` or :class:`NotSimulatedError` for a section that there is not."""
+        """Raises :class:`NotOfferedError` for a section that the venue or the simulator does not have."""
         section = venue.sections.get(kind)
         if section is None:
             others = [name for name, other in VENUES.items() if kind in other.sections]
@@ -73,8 +73,8 @@ class Client:
     def ask(self, method: str, *arguments: Any, left_s: float, cached_s: float = CACHED_S) -> Any:
         """The answer to ``method`` of the library (``fetchTicker``, or an endpoint such as ``publicGetTime``).
 
-        Raises :class:`NotOfferedError` or :class:`NotSimulatedError` where there are no such data and
-        :class:`ToolError` where the venue refuses or cannot be reached.
+        Raises :class:`NotOfferedError` where there are no such data and :class:`ToolError` where the venue refuses or
+        cannot be reached.
         """
         if method.startswith("fetch") and not self.offers(method):
             raise NotOfferedError(f"{self.name} offers no {_words(method)} over its public interface")

@@ -36,11 +36,11 @@ def answered(
     source = f"{exchange} {market} REST"
     try:
         rows, said = read(context.venues.client(VENUES[exchange], market))
-    except NotOfferedError as error:
-        return Answer.rows(columns, [], source=source, hint=f"Not supported by this venue: {error}.", meta=about)
     except NotSimulatedError as error:
         hint = f"The simulator that answers in this demo has none: {error}."
         return Answer.rows(columns, [], source=source, hint=hint, meta=about)
+    except NotOfferedError as error:
+        return Answer.rows(columns, [], source=source, hint=f"Not supported by this venue: {error}.", meta=about)
     shown = rows[: context.rows(limit or context.max_rows)]
     cells = [[row.get(column.name) for column in columns] for row in shown]
     answer = Answer.rows(columns, cells, source=source, time=time, truncated=len(shown) < len(rows))
