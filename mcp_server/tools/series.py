@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time, moment
+from mcp_server.analysis import Asked, analysed
+from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time
 from mcp_server.context import Context
-from mcp_server.errors import ToolError
 from mcp_server.registry import tool
 from mcp_server.results import Answer
-from orderflow_assets.calculators.reading import INTERVALS, Fold, Interval, exists, sampled, scope, source
-from orderflow_assets.calculators.result import absent
+from orderflow_assets.calculators.reading import INTERVALS, Fold, Interval
 from orderflow_assets.timeseries.arrays import Array
 from orderflow_assets.timeseries.series import Series
-from orderflow_streaming.markets import UnknownNameError
 from orderflow_streaming.tables import Column
 
 TOOLSET = "series"
 TIMEOUT_S = 60.0
-MOST_VALUES = 20_000
 NEWEST = 100
 JUDGED = 20
 """Newest values that a model of regimes does not learn from."""
@@ -33,70 +28,6 @@ StoredColumn = Annotated[str, Field(max_length=80, description="bars.close, feat
 Hours = Annotated[float, Field(gt=0, le=2160, description="how far back")]
 Scale = Literal["levels", "log_returns"]
 _TIME = Column("time", "TIMESTAMP", "closing edge", "UTC")
-Analysis = Callable[[Series, Array], tuple[Iterable[Sequence[Any]], dict[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which series: the arguments that all these tools share."""
-
-    symbol: str
-    market: str
-    column: str
-    interval: str
-    hours: float
-    end: str | None
-    fold: str
-
-
-def _analysed(
-    context: Context, asked: Asked, columns: Sequence[Column], analysis: Analysis, scale: str = "levels"
-) -> Answer:
-    """Rows and meta of ``analysis`` over the series; an empty answer says what does not suffice."""
-    until = moment("end", asked.end)
-    try:
-        table, _ = source(asked.column)
-    except UnknownNameError as error:
-        raise ToolError("unknown_name", str(error), "catalog_search finds names.") from None
-    told = Answer(columns, [[] for _ in columns], table.qualified, dated=until is None)
-    if not exists(context, table.qualified):
-        told.hint = f"{table.qualified} does not exist yet."
-        return told
-    where, named = scope(asked.symbol, asked.market)
-    newest = context.query(f'SELECT max("{table.time}") FROM {table.qualified} WHERE {where}', named)[0][0].as_py()
-    last = until or newest
-    if newest is None or last is None:
-        told.hint = f"{table.qualified} holds no rows of {asked.symbol} {asked.market} yet."
-        return told
-    # A bar is stored under its opening edge and known at its closing one.
-    last += timedelta(minutes=1) if until is None and table.time == "open_time" else timedelta(0)
-    first = last - timedelta(hours=asked.hours)
-    series = sampled(context, asked.column, asked.symbol, asked.market, asked.interval, first, last, asked.fold)
-    if len(series) > MOST_VALUES:
-        raise ToolError("argument", f"{len(series)} values are too many.", f"At most {MOST_VALUES}: widen interval.")
-    try:
-        rows, meta = analysis(series, _scaled(series, scale))
-    except ValueError as error:
-        told.hint = f"{asked.column}: {error}."
-        return told
-    except ImportError as error:
-        raise ToolError("missing_library", "This analysis cannot run here.", f"{absent(error)}.".capitalize()) from None
-    known = np.isfinite(series.values)
-    meta = {**asdict(asked), "scale": scale, "values": int(known.sum()), "missing": int((~known).sum()), **meta}
-    answer = Answer.rows(columns, rows, source=table.qualified, dated=until is None, meta=meta)
-    answer.moment = series.times[known][-1].item()
-    if not len(answer):
-        answer.hint = "Nothing was found in the series."
-    return answer
-
-
-def _scaled(series: Series, scale: str) -> Array:
-    """The values, or the changes of their logarithm, the first of which is unknown."""
-    if scale == "levels":
-        return series.values
-    if (series.values <= 0).any():
-        raise ValueError("log returns need positive values, ask for levels")
-    return np.diff(np.log(series.values), prepend=np.nan)
 
 
 _FORECAST = (_TIME, *(Column(name, "DOUBLE", unit="base") for name in ("forecast", "lower", "upper")))
@@ -130,7 +61,7 @@ def series_forecast(
         rows = zip(times, made.forecast.tolist(), made.lower.tolist(), made.upper.tolist(), strict=True)
         return rows, {"model": made.model, "confidence": made.confidence, **made.metrics}
 
-    return _analysed(context, asked, _FORECAST, analysis)
+    return analysed(context, asked, _FORECAST, analysis)
 
 
 _ANOMALIES = (_TIME, *(Column(name, "DOUBLE", unit="base") for name in ("value", "scaled", "score")))
@@ -165,7 +96,7 @@ def series_anomalies(
         rows = zip(*(part.tolist() for part in parts), strict=True)
         return rows, {"method": method, "threshold": found.threshold, "judged": judged, "found": len(found.indices)}
 
-    return _analysed(context, asked, _ANOMALIES, analysis, scale)
+    return analysed(context, asked, _ANOMALIES, analysis, scale)
 
 
 _CHANGES = (
@@ -206,7 +137,7 @@ def series_change_points(
         ]
         return rows[::-1][: context.rows(NEWEST)], {"method": found.method, "segments": len(found.segments)}
 
-    return _analysed(context, asked, _CHANGES, analysis, scale)
+    return analysed(context, asked, _CHANGES, analysis, scale)
 
 
 _FEATURES = (
@@ -237,7 +168,7 @@ def series_features(
         found = extract(values, step_seconds=INTERVALS[interval].total_seconds())
         return [(item.name, item.group, found[item.name], item.definition) for item in FEATURES], {}
 
-    return _analysed(context, asked, _FEATURES, analysis)
+    return analysed(context, asked, _FEATURES, analysis)
 
 
 _CYCLES = (
@@ -280,7 +211,7 @@ def series_seasonality(
         strength = {"trend_strength": parts.trend_strength, "seasonal_strength": parts.seasonal_strength[season]}
         return rows, {"season": season, "noise_persistence": found.persistence, **strength}
 
-    return _analysed(context, asked, _CYCLES, analysis, scale)
+    return analysed(context, asked, _CYCLES, analysis, scale)
 
 
 _REGIMES = (
@@ -323,7 +254,7 @@ def series_regimes(
         }
         return rows[: context.rows(NEWEST)], meta
 
-    return _analysed(context, asked, _REGIMES, analysis, scale)
+    return analysed(context, asked, _REGIMES, analysis, scale)
 
 
 _TREND = (
@@ -359,7 +290,7 @@ def series_trend(
         row = (found.trend, found.p_value, found.tau, found.slope, found.slope_low, found.slope_high)
         return [row], {"method": found.method, "alpha": found.alpha}
 
-    return _analysed(context, asked, _TREND, analysis)
+    return analysed(context, asked, _TREND, analysis)
 
 
 _SIMILAR = (
@@ -401,4 +332,4 @@ def series_similar(
             rows.append((*times, match.distance, match.correlation, after))
         return rows, {"length": length, "newest_from": series.times[-length].item().isoformat()}
 
-    return _analysed(context, asked, _SIMILAR, analysis)
+    return analysed(context, asked, _SIMILAR, analysis)
