@@ -27,18 +27,19 @@ def orderbook(store: Store, start: datetime, end: datetime) -> Frame:
     rows = books[books["timestamp"] < end].copy()
     rows["bar_ts"] = rows["timestamp"].dt.floor("min") + MINUTE
     flow = _flow(rows, start)
-    seconds = pd.date_range(pd.Timestamp(start) + pd.Timedelta("1s"), end, freq="1s", unit="us")
+    seconds = pd.date_range(start, end, freq="1s", unit="us")
     names = [f"{side}_{level}_{what}" for side in SIDES for what in ("price", "qty") for level in range(1, 21)]
     book = at_times(books, seconds, names, STALE)
     book = book[book["bid_1_price"] < book["ask_1_price"]].reset_index(drop=True)
     book["second"], book["bar_ts"] = book["bar_ts"], book["bar_ts"].dt.ceil("min")
+    levels = _level_flow(book, start)
+    book = book[book["second"] > start].reset_index(drop=True)
     measured = _by_second(book)
     minutes = measured.groupby([book["series"], book["bar_ts"]], observed=True).mean()
     last = book["second"] == book["bar_ts"]
-    closing = measured.loc[last, ["vwap_depth", "vwap_depth_bps"]].set_index(
-        pd.MultiIndex.from_frame(book.loc[last, ["series", "bar_ts"]])
-    )
-    minutes = minutes.drop(columns=["vwap_depth", "vwap_depth_bps", "distance"]).join(closing)
+    at_the_end = ["vwap_depth", "vwap_depth_bps", "bid_wall_detected", "ask_wall_detected"]
+    closing = measured.loc[last, at_the_end].set_index(pd.MultiIndex.from_frame(book.loc[last, ["series", "bar_ts"]]))
+    minutes = minutes.drop(columns=[*at_the_end, "distance"]).join(closing).join(levels)
     minutes["liquidity_migration_velocity"] = _velocity(book, measured["distance"])
     found = flow.join(minutes, how="left").reset_index()
     since = pd.Timestamp(start) - pd.Timedelta("25h")
@@ -86,6 +87,13 @@ def _by_second(book: Frame) -> Frame:
         limits = np.broadcast_to(limit, mid.shape)[:, None] * (1 + 1e-9)
         return np.nansum(np.where(distance[side] <= limits, value[side], 0.0), axis=1)
 
+    def walls(side: str) -> np.ndarray:
+        top = qty[side][:, :10]
+        middle = np.median(top, axis=1, keepdims=True)
+        mad = np.median(np.abs(top - middle), axis=1, keepdims=True)
+        near = distance[side][:, :10] <= 25 * (1 + 1e-9)
+        return ((top > middle + 6 * 1.4826 * mad) & (mad > 0) & near).any(axis=1).astype(float)
+
     top_price = np.hstack([price[side][:, :10] for side in SIDES])
     top_qty = np.hstack([qty[side][:, :10] for side in SIDES])
     total = top_qty.sum(axis=1)
@@ -104,10 +112,32 @@ def _by_second(book: Frame) -> Frame:
             "vwap_depth_bps": 1e4 * (centre / mid - 1),
             **{f"{side}_depth_{levels}": value[side][:, :levels].sum(axis=1) for side in SIDES for levels in (5, 10)},
             **{f"{side}_depth_25bps": within(side, 25.0) for side in SIDES},
+            **{f"{side}_wall_detected": walls(side) for side in SIDES},
             "distance": (top_qty * 1e4 * np.abs(top_price - mid[:, None]) / mid[:, None]).sum(axis=1) / total,
         },
         index=book.index,
     )
+
+
+def _level_flow(book: Frame, start: datetime) -> Frame:
+    """Flow of each of ten levels from second to second over the mean size of them all, minute by minute."""
+    book = book.sort_values(["series", "second"])
+    was = book.groupby("series", observed=True).shift(1)
+    follows = (book["second"] - was["second"] == pd.Timedelta("1s")).to_numpy()
+    keys = [book["series"], book["bar_ts"]]
+    flows, sizes = {}, []
+    for level in range(1, 11):
+        gained = []
+        for side, outward in zip(SIDES, (1, -1), strict=True):
+            step = outward * (book[f"{side}_{level}_price"] - was[f"{side}_{level}_price"])
+            now, then = book[f"{side}_{level}_qty"], was[f"{side}_{level}_qty"]
+            gained.append(now.where(step >= 0, 0) - then.where(step <= 0, 0))
+            sizes.append(now / 2)
+        flows[f"mlofi_{level}"] = (gained[0] - gained[1]).where(follows)
+    inside = (book["second"] > start).to_numpy()
+    moved = Frame(flows)[inside].groupby([key[inside] for key in keys], observed=True).sum(min_count=1)
+    shown = (pd.concat(sizes, axis=1).sum(axis=1) / 10)[inside].groupby([key[inside] for key in keys], observed=True)
+    return moved.div(shown.mean(), axis=0)
 
 
 def _velocity(book: Frame, distance: pd.Series) -> pd.Series:
