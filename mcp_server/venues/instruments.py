@@ -29,16 +29,22 @@ def find(instruments: Sequence[Instrument], text: str, quotes: Sequence[str]) ->
     for instrument in ordered:
         if pair == f"{instrument['base']}{instrument['quote']}".upper():
             return instrument
-    coin = next((pair.removesuffix(quote) for quote in _STABLE if pair.endswith(quote) and pair != quote), pair)
+    sought = coin(asked)
     return next(
         (
             instrument
             for quote in quotes
             for instrument in ordered
-            if (str(instrument["base"]).upper(), instrument["quote"]) == (coin, quote)
+            if (str(instrument["base"]).upper(), instrument["quote"]) == (sought, quote)
         ),
         None,
     )
+
+
+def coin(text: str) -> str:
+    """The coin that a coin or pair in any spelling names: ``btc``, ``BTC-USD`` and ``XBTUSDT`` are ``BTC``."""
+    pair = _compact(text.strip().upper())
+    return next((pair.removesuffix(quote) for quote in _STABLE if pair.endswith(quote) and pair != quote), pair)
 
 
 def _compact(text: str) -> str:
