@@ -58,8 +58,10 @@ def build(calls: Calls, version: str) -> Server:
     async def call_tool(request: types.CallToolRequest) -> types.ServerResult:
         try:
             tool = calls.listed(request.params.name)
+            arguments = request.params.arguments or {}
             _authorize(server, tool)
-            return _result(await _run(server, pool, calls, tool, request.params.arguments or {}))
+            await _agreed(server, tool, arguments)
+            return _result(await _run(server, pool, calls, tool, arguments))
         except ToolError as error:
             return _result(Reply(error.to_dict()), failed=True)
 
@@ -187,6 +189,18 @@ def _authorize(server: Server, tool: Tool) -> None:
     scope = request.scope["orderflow_scope"] if request is not None else "write"
     if tool.writes and scope != "write":
         raise ToolError("scope", f"{tool.name} changes something, and this token only reads.", "Use a write token.")
+
+
+async def _agreed(server: Server, tool: Tool, arguments: dict[str, Any]) -> None:
+    """Ask the user before something changes, where the client can; other hosts ask by the tool's annotations."""
+    context = server.request_context
+    able = types.ClientCapabilities(elicitation=types.ElicitationCapability())
+    if not tool.writes or tool.adds or not context.session.check_client_capability(able):
+        return
+    said = f"{tool.name}: {tool.summary} Arguments: {encode(arguments)[:500]}. Go on?"
+    answered = await context.session.elicit_form(said, {"type": "object", "properties": {}}, context.request_id)
+    if answered.action != "accept":
+        raise ToolError("declined", f"The user did not agree to {tool.name}.", "Ask the user what to do instead.")
 
 
 async def _run(server: Server, pool: ThreadPoolExecutor, calls: Calls, tool: Tool, arguments: dict[str, Any]) -> Reply:

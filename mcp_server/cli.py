@@ -69,6 +69,7 @@ def main() -> None:
 @click.option("--read-only", is_flag=True, help="Leave out tools that change something (default); wins.")
 @click.option("--allow-write", is_flag=True, help="Offer tools that change something.")
 @click.option("--max-rows", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of one answer.")
+@click.option("--conformance", is_flag=True, hidden=True)
 def serve(
     data_dir: Path,
     transport: str,
@@ -78,6 +79,7 @@ def serve(
     read_only: bool,
     allow_write: bool,
     max_rows: int,
+    conformance: bool,
     **network: Any,
 ) -> None:
     """Serve the tools over stdio or HTTP. Every option can also be set as ORDERFLOW_MCP_<OPTION>."""
@@ -87,13 +89,16 @@ def serve(
     found = _discover(data_dir)
     selection = _select(found, toolsets, tools, exclude_tools, writing)
 
-    from mcp_server import adapter
+    from mcp_server import adapter, fixtures
     from mcp_server.calls import Calls, Options
     from mcp_server.context import DEFAULT_DAGSTER_URL
 
     dagster_url = os.environ.get("ORDERFLOW_DAGSTER_URL", DEFAULT_DAGSTER_URL)
     options = Options(data_dir, max_rows, dagster_url, found, os.environ.get("ORDERFLOW_SIMULATOR_URL"))
-    server = adapter.build(Calls(selection, options), version("orderflow"))
+    calls = Calls(fixtures.with_tools(selection) if conformance else selection, options)
+    server = adapter.build(calls, version("orderflow"))
+    if conformance:
+        fixtures.extend(server)
     if output is not None:
         if sys.stdin.isatty():
             click.echo("orderflow-mcp speaks MCP on stdin and stdout; a client such as Claude starts it.", err=True)
