@@ -79,13 +79,13 @@ def _past(
     columns: tuple[Column, ...],
     read: statistics.Reader,
     limit: int,
-    period: str = "",
+    period: str,
 ) -> Answer:
     """Periods of one instrument, newest first."""
 
     def rows(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         instrument = client.instrument(symbol, context.left_s)
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"]} | ({"period": period} if period else {})
+        said = {"symbol": instrument["symbol"], "instrument": instrument["id"], "period": period}
         return read(client, instrument, period, limit, context.left_s), said
 
     return answered(context, exchange, market, columns, rows, time="timestamp", limit=limit)
@@ -164,9 +164,7 @@ def venue_basis(
     """Ask a venue now how the basis of one contract went: closes of its candles of mark and of index price, mark minus
     index, and in 1/10,000 of the index, newest first. timestamp is the opening edge of a period. For the basis now use
     venue_mark_price."""
-    return _past(
-        context, exchange, market, symbol, (_AT, _MARK, _INDEX, *_BASIS), statistics.basis, limit, period=period
-    )
+    return _past(context, exchange, market, symbol, (_AT, _MARK, _INDEX, *_BASIS), statistics.basis, limit, period)
 
 
 @tool(toolset=TOOLSET, open_world=True)
@@ -195,7 +193,7 @@ def venue_open_interest_history(
     """Ask a venue now how open interest of one contract went, newest first, in base coin and, where told, USD. Venues
     differ in the periods that they keep. For the value now use venue_open_interest, for stored rows
     open_interest_get."""
-    return _past(context, exchange, market, symbol, (_AT, *_INTEREST), statistics.interest, limit, period=period)
+    return _past(context, exchange, market, symbol, (_AT, *_INTEREST), statistics.interest, limit, period)
 
 
 _RATIOS = (
@@ -217,7 +215,7 @@ def venue_long_short_ratio(
     """Ask a venue now who is long: long over short by number of all accounts, by accounts and by positions of the
     largest traders, per period, newest first; above 1 more are long, NULL where the venue tells none. Binance, Bybit
     (all accounts only), OKX and Gate.io publish it. What takers did is venue_taker_volume."""
-    return _past(context, exchange, market, symbol, (_AT, *_RATIOS), statistics.ratios, limit, period=period)
+    return _past(context, exchange, market, symbol, (_AT, *_RATIOS), statistics.ratios, limit, period)
 
 
 _TAKERS = (
@@ -241,7 +239,7 @@ def venue_taker_volume(
     """Ask a venue now what takers bought and sold of one contract per period, newest first, in base coin, with the net
     and the ratio; positive net and a ratio above 1 mean buying. Binance and OKX publish it, Gate.io only the ratio. For
     stored trades of all venues use trade_flow_get."""
-    return _past(context, exchange, market, symbol, _TAKERS, statistics.takers, limit, period=period)
+    return _past(context, exchange, market, symbol, _TAKERS, statistics.takers, limit, period)
 
 
 _STATS = (
@@ -267,11 +265,12 @@ def venue_contract_stats(
     """Ask Gate.io now for its statistics of one contract per period, newest first: open interest, long over short of
     accounts and of the largest traders, takers bought over sold, longs and shorts liquidated. Other venues tell parts
     of it: venue_open_interest_history, venue_long_short_ratio, venue_taker_volume."""
-    return _past(context, exchange, market, symbol, _STATS, statistics.stats, limit, period=period)
+    return _past(context, exchange, market, symbol, _STATS, statistics.stats, limit, period)
 
 
 _LIQUIDATIONS = (
     _AT,
+    _INSTRUMENT,
     Column("side", "VARCHAR", "position closed: long or short"),
     Column("price", "DOUBLE", "average fill", "quote"),
     Column("quantity", "DOUBLE", "size", "base"),
@@ -283,11 +282,15 @@ _LIQUIDATIONS = (
 def venue_liquidations(
     context: Context,
     exchange: Exchange,
-    symbol: Instrument = "BTCUSDT",
+    symbol: OneOrAll = None,
     market: Section = "futures",
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 100,
+    limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
-    """Ask a venue now for the latest forced closures of one contract, newest first. side is the position that was
+    """Ask a venue now for the latest forced closures of one contract or of all, newest first. side is the position that was
     closed: long liquidations sell. Only Gate.io publishes them over REST; what all venues stream is stored, so for
     others and for sums use liquidations_get."""
-    return _past(context, exchange, market, symbol, _LIQUIDATIONS, statistics.liquidations, limit)
+
+    def read(client: Client, instruments: list[Any], left_s: float) -> list[Cells]:
+        return statistics.liquidations(client, instruments, limit, left_s)
+
+    return _now(context, exchange, market, symbol, _LIQUIDATIONS, read, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mcp_server.venues.client import Client, NotOfferedError
@@ -177,9 +177,17 @@ def _gateio_stats(client: Client, instrument: Instrument, period: str, limit: in
     ]
 
 
-def _gateio_liquidations(client: Client, instrument: Instrument, _: str, limit: int, left_s: float) -> list[Cells]:
-    question = {"settle": instrument["settleId"], "contract": instrument["id"], "limit": limit}
-    return [_closed(instrument, row) for row in client.ask("publicFuturesGetSettleLiqOrders", question, left_s=left_s)]
+def liquidations(client: Client, instruments: Sequence[Instrument], limit: int, left_s: float) -> list[Cells]:
+    """The latest forced closures of one instrument or of all."""
+    if client.venue.name != "gateio" or not _tells(client):
+        offered = "futures of gateio do, and liquidations_get has what all venues stream"
+        raise NotOfferedError(f"{client.name} tells no liquidations over REST; {offered}")
+    by_name = {item["id"]: item for item in instruments}
+    question = {"settle": instruments[0]["settleId"], "limit": limit}
+    if len(by_name) == 1:
+        question["contract"] = instruments[0]["id"]
+    told = client.ask("publicFuturesGetSettleLiqOrders", question, left_s=left_s)
+    return _newest_first([_closed(by_name[row["contract"]], row) for row in told if row["contract"] in by_name], limit)
 
 
 def _closed(instrument: Instrument, row: Mapping[str, Any]) -> Cells:
@@ -188,6 +196,7 @@ def _closed(instrument: Instrument, row: Mapping[str, Any]) -> Cells:
     price, quantity = number(row.get("fill_price")), base(instrument, abs(size))
     return {
         "timestamp": moment(float(row["time"]) * 1_000),
+        "instrument": instrument["id"],
         "side": "long" if size > 0 else "short",
         "price": price,
         "quantity": quantity,
@@ -203,11 +212,15 @@ _RATIOS: Mapping[str, Reader] = {
 }
 _TAKERS: Mapping[str, Reader] = {"binance": _binance_takers, "okx": _okx_takers, "gateio": _gateio_takers}
 _STATS: Mapping[str, Reader] = {"gateio": _gateio_stats}
-_LIQUIDATIONS: Mapping[str, Reader] = {"gateio": _gateio_liquidations}
 
 
 _INVERSE_ALIKE = ("bybit", "gateio")
 """Venues that tell of futures settled in coin under the same addresses."""
+
+
+def _tells(client: Client) -> bool:
+    """Whether the section is one of perpetual futures that the endpoints above know."""
+    return client.kind == "futures" or (client.kind == "inverse" and client.venue.name in _INVERSE_ALIKE)
 
 
 def _of(readers: Mapping[str, Reader], what: str) -> Reader:
@@ -215,8 +228,7 @@ def _of(readers: Mapping[str, Reader], what: str) -> Reader:
 
     def read(client: Client, instrument: Instrument, period: str, limit: int, left_s: float) -> list[Cells]:
         name = client.venue.name
-        asked = client.kind == "futures" or (client.kind == "inverse" and name in _INVERSE_ALIKE)
-        if name not in readers or not asked:
+        if name not in readers or not _tells(client):
             raise NotOfferedError(f"{client.name} tells no {what}; futures of these do: {', '.join(readers)}")
         return _newest_first(readers[name](client, instrument, period, limit, left_s), limit)
 
@@ -226,4 +238,3 @@ def _of(readers: Mapping[str, Reader], what: str) -> Reader:
 ratios = _of(_RATIOS, "long/short ratio")
 takers = _of(_TAKERS, "taker volume")
 stats = _of(_STATS, "contract statistics")
-liquidations = _of(_LIQUIDATIONS, "liquidations over REST (liquidations_get has the stored stream)")
