@@ -26,6 +26,11 @@ def back(unit: Unit, argument: str = "start") -> As:
     return As(argument, lambda value: f"{float(value):g}{unit}")
 
 
+def names(argument: str) -> As:
+    """Names in a text with commas, or a list of them, for a list."""
+    return As(argument, lambda value: value.replace(",", " ").split() if isinstance(value, str) else list(value))
+
+
 def _futures(value: Value) -> Value:
     return value if "_" in str(value) else f"{value}_futures"
 
