@@ -6,32 +6,33 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section
+from mcp_server import arguments
+from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section, Time
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
-from mcp_server.venues.client import Client
-from mcp_server.venues.reading import Cells, answered, base, difference_bps, moment, number
+from mcp_server.venues.client import Client, NotOfferedError
+from mcp_server.venues.instruments import coin
+from mcp_server.venues.reading import Cells, answered, base, difference_bps, milliseconds, moment, number
 from orderflow_streaming.tables import Column
 
 TOOLSET = "venues"
 LONGER = {
-    **{str(minutes): f"{minutes}m" for minutes in (1, 3, 5, 15, 30)},
-    **{str(60 * hours): f"{hours}h" for hours in (1, 2, 4, 6, 12)},
+    **{str(minutes): f"{minutes}m" for minutes in (1, 3, 5, 10, 15, 30)},
+    **{str(hours * 60): f"{hours}h" for hours in (1, 2, 3, 4, 6, 12)},
     **dict.fromkeys(("D", "1D"), "1d"),
-    **dict.fromkeys(("W", "1W", "7D"), "1w"),
-    **dict.fromkeys(("M", "30D"), "1M"),
+    "1W": "1w",
 }
 """Minutes and letters by which some venues call their candles."""
 
 
 def _interval(value: Any) -> Any:
     text = str(value).strip()
-    return LONGER.get(text if text.endswith("m") else text.upper(), text if text.endswith("M") else text.lower())
+    return LONGER.get(text.upper(), text if text.endswith("M") else text.lower())
 
 
 Interval = Annotated[
-    Literal["1s", "10s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"],
+    Literal["1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"],
     BeforeValidator(_interval),
 ]
 
@@ -100,11 +101,13 @@ def venue_tickers(
     exchange: Exchange,
     market: Section = "futures",
     symbols: Annotated[str | None, Field(max_length=1_000, description="only these, with commas")] = None,
+    base_coin: Annotated[str | None, Field(max_length=20, description="only of this coin")] = None,
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
     """Ask a venue now for the 24-hour tickers of all its instruments, largest quote volume first. For one use
     venue_ticker, for the largest moves venue_top_movers."""
-    return answered(context, exchange, market, _TICKER, _tickers(context, symbols), time="timestamp", limit=limit)
+    read = _tickers(context, symbols, base_coin)
+    return answered(context, exchange, market, _TICKER, read, time="timestamp", limit=limit)
 
 
 @tool(toolset=TOOLSET, open_world=True)
@@ -118,7 +121,7 @@ def venue_top_movers(
     volumes. Instruments that did not trade are left out."""
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
-        rows, said = _tickers(context, None)(client)
+        rows, said = _tickers(context)(client)
         moved = [row for row in rows if row["change_24h_pct"] is not None and row["volume_24h_base"]]
         return sorted(moved, key=lambda row: -abs(row["change_24h_pct"]))[:limit], said
 
@@ -127,9 +130,11 @@ def venue_top_movers(
     return answered(context, exchange, market, columns, read, time="timestamp", limit=limit)
 
 
-def _tickers(context: Context, symbols: str | None) -> Any:
+def _tickers(context: Context, symbols: str | None = None, base_coin: str | None = None) -> Any:
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         listed = {item["symbol"]: item for item in client.instruments(context.left_s)}
+        if base_coin:
+            listed = {name: item for name, item in listed.items() if item["base"] == coin(base_coin)}
         if symbols:
             chosen = [client.instrument(text, context.left_s) for text in symbols.split(",") if text.strip()]
             listed = {item["symbol"]: item for item in chosen}
@@ -279,14 +284,20 @@ def venue_klines(
     symbol: Instrument = "BTCUSDT",
     market: Section = "futures",
     interval: Interval = "1h",
+    start: Time | None = None,
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100,
 ) -> Answer:
-    """Ask a venue now for its candles, newest first; the newest may still be open. For stored bars
-    of our own making use bars_get, for stored candles candles_get."""
+    """Ask a venue now for its candles, newest first; the newest may still be open. With start, those from there on. For
+    stored bars of our own making use bars_get, for stored candles candles_get."""
+    since = arguments.moment("start", start)
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
+        if interval not in client.intervals:
+            raise NotOfferedError(f"{client.name} has no candles of {interval}; it has: {', '.join(client.intervals)}")
         instrument = client.instrument(symbol, context.left_s)
-        told = client.ask("fetchOHLCV", instrument["symbol"], interval, None, limit, left_s=context.left_s)
+        told = client.ask(
+            "fetchOHLCV", instrument["symbol"], interval, milliseconds(since), limit, left_s=context.left_s
+        )
         names = [column.name for column in _KLINES]
         rows = [
             dict(zip(names, (moment(at), *prices, base(instrument, volume)), strict=True))

@@ -70,6 +70,11 @@ class Client:
         """Whether the library can ask this venue for what ``method`` (such as ``fetchTicker``) brings."""
         return bool(self._exchange.has.get(method))
 
+    @property
+    def intervals(self) -> list[str]:
+        """Of the candles that the venue has."""
+        return list(self._exchange.timeframes)
+
     def ask(self, method: str, *arguments: Any, left_s: float, cached_s: float = CACHED_S) -> Any:
         """The answer to ``method`` of the library (``fetchTicker``, or an endpoint such as ``publicGetTime``).
 

@@ -49,6 +49,9 @@ class Hyperliquid(ccxt.hyperliquid):
 class Deribit(ccxt.deribit):
     """Amounts are in coin where they are not in US dollars, whatever the size of a contract."""
 
+    def describe(self) -> Any:
+        return self.deep_extend(super().describe(), {"has": {"fetchFundingRates": True, "fetchOpenInterests": True}})
+
     def fetch_markets(self, params: dict[str, Any] = {}) -> Any:  # noqa: B006
         return [{**market, "amounts": "coin"} for market in super().fetch_markets(params)]
 
@@ -59,12 +62,48 @@ class Deribit(ccxt.deribit):
 
     def fetch_tickers(self, symbols: Any = None, params: dict[str, Any] = {}) -> Any:  # noqa: B006
         """Of all currencies; the library asks for one. ``kind`` is future or option."""
-        self.load_markets()
-        tickers: dict[str, Any] = {}
-        for currency in sorted({market["settleId"] for market in self.markets.values() if market["contract"]}):
-            told = self.publicGetGetBookSummaryByCurrency({"currency": currency, **params})
-            tickers |= {item["symbol"]: item for item in map(self.parse_ticker, told["result"])}
+        tickers = {item["symbol"]: item for item in map(self.parse_ticker, self._summaries(params))}
         return self.filter_by_array_tickers(tickers, "symbol", self.market_symbols(symbols))
+
+    def fetch_open_interests(self, symbols: Any = None, params: dict[str, Any] = {}) -> Any:  # noqa: B006
+        return self.parse_open_interests(self._summaries(params), symbols)
+
+    def fetch_funding_rates(self, symbols: Any = None, params: dict[str, Any] = {}) -> Any:  # noqa: B006
+        told = [row for row in self._summaries(params) if "current_funding" in row]
+        rates = {rate["symbol"]: rate for rate in map(self._in_force, told)}
+        return rates if symbols is None else {name: rates[name] for name in symbols if name in rates}
+
+    def fetch_funding_rate(self, symbol: str, params: dict[str, Any] = {}) -> Any:  # noqa: B006
+        """The rate in force; the library gives what was paid over the last 8 hours."""
+        self.load_markets()
+        told = self.publicGetTicker({"instrument_name": self.market(symbol)["id"], **params})
+        return self._in_force(told["result"])
+
+    def fetch_funding_rate_history(
+        self,
+        symbol: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+        params: dict[str, Any] = {},  # noqa: B006
+    ) -> Any:
+        """The latest; the library gives the first of the last 30 days."""
+        if since is None and limit is not None:
+            since = self.milliseconds() - limit * 3_600_000
+        return super().fetch_funding_rate_history(symbol, since, limit, params)
+
+    def _in_force(self, row: Any) -> Any:
+        parsed = self.parse_funding_rate(row, self.safe_market(row["instrument_name"]))
+        told = {"fundingRate": "current_funding", "markPrice": "mark_price", "indexPrice": "index_price"}
+        return {**parsed, **{ours: self.safe_number(row, theirs) for ours, theirs in told.items()}}
+
+    def _summaries(self, params: dict[str, Any]) -> list[Any]:
+        """Of the instruments of every currency that they are settled in."""
+        self.load_markets()
+        return [
+            row
+            for currency in sorted({market["settleId"] for market in self.markets.values() if market["contract"]})
+            for row in self.publicGetGetBookSummaryByCurrency({"currency": currency, **params})["result"]
+        ]
 
     def parse_open_interest(self, interest: Any, market: Any = None) -> Any:
         parsed = super().parse_open_interest(interest, market)

@@ -55,6 +55,11 @@ def moment(value: float | int | str | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(float(value) / 1_000, UTC).replace(tzinfo=None)
 
 
+def milliseconds(moment: datetime | None) -> int | None:
+    """The reverse of :func:`moment`."""
+    return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000)
+
+
 def number(value: Any) -> float | None:
     return None if value is None or value == "" else float(value)
 
