@@ -6,7 +6,7 @@ about a day, and from what takers bought and sold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 
 from orderflow_streaming.simulator.records import Minute
@@ -37,6 +37,10 @@ class Positioning:
     """Lots that takers bought since the statistic before."""
     sold: int
 
+    def over(self, bought: int, sold: int) -> Positioning:
+        """The same where takers bought and sold so much."""
+        return replace(self, taker=_takers(bought, sold), bought=bought, sold=sold)
+
 
 class Crowd:
     """The holders of one contract."""
@@ -57,8 +61,7 @@ class Crowd:
         self._sold += minute.candle.lots - minute.candle.buy_lots
 
     def statistic(self) -> Positioning:
-        """What is published now; the count of what takers did begins anew. Ratios count one lot more on both sides,
-        so that a side nobody traded leaves a number."""
+        """What is published now; the count of what takers did begins anew."""
         small = USUAL + FOLLOWING * self._trend
         large = AGAINST * small
         bought, sold = self._bought, self._sold
@@ -67,10 +70,15 @@ class Crowd:
             accounts=_ratio(small),
             top_accounts=_ratio(large),
             top_positions=_ratio(CONCENTRATED * large),
-            taker=(bought + 1) / (sold + 1),
+            taker=_takers(bought, sold),
             bought=bought,
             sold=sold,
         )
+
+
+def _takers(bought: int, sold: int) -> float:
+    """Counts one lot more on both sides, so that a side nobody traded leaves a number."""
+    return (bought + 1) / (sold + 1)
 
 
 def _ratio(log_ratio: float) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orderflow_streaming.simulator.candles import candle, merged
+from orderflow_streaming.simulator.candles import MINUTES, candle, merged
 from orderflow_streaming.simulator.crowd import Crowd, Positioning
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.records import Candle, Minute, Seconds, Settlement, Trades
@@ -15,7 +15,10 @@ from orderflow_streaming.simulator.records import Candle, Minute, Seconds, Settl
 KEPT_TRADE_MINUTES = 180
 KEPT_CANDLES = 7 * 1_440
 KEPT_SETTLEMENTS = 1_000
-INTEREST_PERIOD_US = 5 * MINUTE_US
+INTEREST_MINUTES = 5
+INTEREST_PERIOD_US = INTEREST_MINUTES * MINUTE_US
+INTEREST_PERIODS = {name: minutes for name, minutes in MINUTES.items() if minutes >= INTEREST_MINUTES}
+"""Minutes between two values of it over REST, by the name most venues give them."""
 KEPT_INTERESTS = 30 * 288
 
 
@@ -103,8 +106,10 @@ class History:
     def settlements(self, now_us: int) -> list[Settlement]:
         return [past for past in self._settlements if past.when_us <= now_us]
 
-    def interests(self, now_us: int) -> list[Interest]:
-        return [past for past in self._interests if past.when_us <= now_us]
+    def interests(self, now_us: int, minutes: int = INTEREST_MINUTES) -> list[Interest]:
+        """At round multiples of so many minutes, with what takers did since the one before."""
+        past = [one for one in self._interests if one.when_us <= now_us]
+        return past if minutes == INTEREST_MINUTES else _sums(past, minutes * MINUTE_US)
 
     def window(self, now_us: int) -> Candle:
         """Sums of the last 24 hours up to ``now_us`` as one candle, whose start is that of the window."""
@@ -115,6 +120,16 @@ class History:
     def end_us(self) -> int:
         """First instant that is not known yet."""
         return self._minutes[-1].start_us + MINUTE_US if self._minutes else 0
+
+
+def _sums(interests: list[Interest], period_us: int) -> list[Interest]:
+    found, bought, sold = [], 0, 0
+    for one in interests:
+        bought, sold = bought + one.positioning.bought, sold + one.positioning.sold
+        if one.when_us % period_us == 0:
+            found.append(replace(one, positioning=one.positioning.over(bought, sold)))
+            bought = sold = 0
+    return found
 
 
 def rolling(minute: Minute, part: Candle) -> Candle:

@@ -22,7 +22,7 @@ from orderflow_streaming.simulator.dialects.binance.rest import (
     ping,
     server_time,
 )
-from orderflow_streaming.simulator.history import Interest
+from orderflow_streaming.simulator.history import INTEREST_PERIODS, Interest
 from orderflow_streaming.simulator.text import decimal
 from orderflow_streaming.simulator.venue import Listing
 
@@ -125,16 +125,17 @@ def _open_interest(request: Request) -> tuple[Any, int]:
 
 
 def _statistics(request: Request, row: Callable[[Listing, Interest], dict[str, Any]]) -> tuple[Any, int]:
-    """A row for each five minutes, oldest first."""
+    """A row for each period, oldest first."""
     listing = request.listing()
-    if request.query.get("period") != "5m":
+    minutes = INTEREST_PERIODS.get(request.query.get("period", ""))
+    if minutes is None:
         raise RefusedError(-1130, "parameter 'period' is invalid.")
     start, end = request.period()
     if request.query.get("startTime") and start < request.now_us // 1_000 - _STATISTICS_REACH_MS:
         raise RefusedError(-1130, "parameter 'startTime' is invalid.")
     rows = [
         row(listing, past) | {"timestamp": past.when_us // 1_000}
-        for past in request.history(listing).interests(request.now_us)
+        for past in request.history(listing).interests(request.now_us, minutes)
         if start <= past.when_us // 1_000 <= end
     ]
     return rows[-request.limit(30, 500) :], 0

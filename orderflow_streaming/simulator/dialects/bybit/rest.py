@@ -20,7 +20,7 @@ from orderflow_streaming.simulator.dialects.bybit.tickers import (
     touch_fields,
 )
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
-from orderflow_streaming.simulator.history import History, Interest
+from orderflow_streaming.simulator.history import INTEREST_PERIODS, History, Interest
 from orderflow_streaming.simulator.text import decimal, decimals
 from orderflow_streaming.simulator.venue import Listing
 
@@ -246,15 +246,22 @@ def _funding_history(request: Request) -> Any:
     return request.rows(rows[: request.limit(200, 200)])
 
 
+_PERIODS = {
+    f"{name}in" if name.endswith("m") else name: INTEREST_PERIODS[name]
+    for name in ("5m", "15m", "30m", "1h", "4h", "1d")
+}
+
+
 def _statistics(request: Request, period: str, most: int, row: Callable[[Listing, Interest], dict[str, str]]) -> Any:
-    """A row for each five minutes, newest first; ``period`` is the name of the parameter that asks for them."""
+    """A row for each period, newest first; ``period`` is the name of the parameter that asks for them."""
     listing, history = request.one()
-    if request.query.get(period) != "5min":
+    minutes = _PERIODS.get(request.query.get(period, ""))
+    if minutes is None:
         raise RefusedError(f"params error: {period} invalid")
     start, end = request.number("startTime", 0), request.number("endTime", 2**62)
     rows = [
         row(listing, past) | {"timestamp": str(past.when_us // 1_000)}
-        for past in reversed(history.interests(request.now_us))
+        for past in reversed(history.interests(request.now_us, minutes))
         if start <= past.when_us // 1_000 <= end
     ]
     return request.rows(rows[: request.limit(50, most)]) | {"nextPageCursor": ""}

@@ -14,12 +14,14 @@ import numpy as np
 from orderflow_streaming.simulator.candles import MINUTES
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.dialects.gateio.frames import bar, book_id, price, sides, ticker, value
-from orderflow_streaming.simulator.history import History
+from orderflow_streaming.simulator.history import INTEREST_PERIODS, History
 from orderflow_streaming.simulator.text import decimal, decimals
 from orderflow_streaming.simulator.venue import Listing, Venue
 
 ROOT = "/api/v4/futures/usdt/"
 _CANDLES_KEPT = 10_000
+_OTHER_CANDLES = ("mark_", "index_")
+"""What candles of mark and index prices are asked for by; they are not simulated."""
 
 
 class RefusedError(Exception):
@@ -78,7 +80,8 @@ def answer(venue: Venue, call: RestCall) -> RestAnswer:
     """Body and status for a path such as ``/api/v4/futures/usdt/contracts``."""
     name, _, inside = call.path.removeprefix(ROOT).partition("/")
     endpoint = _ENDPOINTS.get(name) if call.path.startswith(ROOT) else None
-    if endpoint is None or (inside and name != "contracts"):
+    unknown = call.query.get("contract", "").startswith(_OTHER_CANDLES)
+    if endpoint is None or unknown or (inside and name != "contracts"):
         return RestAnswer(404, _json({"label": "NOT_FOUND", "message": "url not found"}))
     if call.method != "GET":
         return RestAnswer(405, _json({"label": "METHOD_NOT_ALLOWED", "message": "Not allowed HTTP request method"}))
@@ -201,7 +204,8 @@ def _funding_rate(request: Request) -> list[dict[str, Any]]:
 
 def _contract_stats(request: Request) -> list[dict[str, Any]]:
     listing = request.listing()
-    if request.query.get("interval", "5m") != "5m":
+    minutes = INTEREST_PERIODS.get(request.query.get("interval", "5m"))
+    if minutes is None:
         raise RefusedError("INVALID_PARAM_VALUE", "Invalid request parameter `interval` value")
     rows = [
         {
@@ -214,7 +218,7 @@ def _contract_stats(request: Request) -> list[dict[str, Any]]:
             "top_lsr_account": past.positioning.top_accounts,
             "top_lsr_size": past.positioning.top_positions,
         }
-        for past in request.history(listing).interests(request.now_us)
+        for past in request.history(listing).interests(request.now_us, minutes)
         if request.within(past.when_us)
     ]
     limit = request.limit(30, 100)

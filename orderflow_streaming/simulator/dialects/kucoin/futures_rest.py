@@ -139,6 +139,44 @@ def _funding_rates(request: Request) -> list[dict[str, Any]]:
     return found[: -_SETTLEMENTS - 1 : -1]
 
 
+def _current_rate(request: Request) -> dict[str, Any]:
+    """The rate in force and when it is paid."""
+    listing = request.listing()
+    state, interval_ms = request.history(listing).second(request.now_us), listing.funding_hours * HOUR_MS
+    return {
+        "symbol": f".{listing.venue_symbol}FPI{listing.funding_hours}H",
+        "granularity": interval_ms,
+        "timePoint": state.next_us // 1_000 - interval_ms,
+        "value": _number(rate(state.rate)),
+        "dailyInterestRate": 3e-4,
+        "fundingRateCap": 0.003,
+        "fundingRateFloor": -0.003,
+        "period": 1,
+        "fundingTime": state.next_us // 1_000,
+    }
+
+
+def _ticker(request: Request) -> dict[str, Any]:
+    """The last trade and the best quotes."""
+    listing = request.listing()
+    touch = request.history(listing).minute(request.now_us).touch(request.now_us)
+    last = request.latest_trades(listing)[0]
+    when_us, tick, lots, buy, number = last
+    return {
+        "sequence": sequence(touch.when_us),
+        "symbol": listing.venue_symbol,
+        "side": "buy" if buy else "sell",
+        "size": lots,
+        "tradeId": str(number * TRADE_STEP),
+        "price": decimal(tick * listing.tick_units, listing.price_places),
+        "bestBidPrice": decimal(touch.bid * listing.tick_units, listing.price_places),
+        "bestBidSize": touch.bid_lots,
+        "bestAskPrice": decimal(touch.ask * listing.tick_units, listing.price_places),
+        "bestAskSize": touch.ask_lots,
+        "ts": when_us * 1_000,
+    }
+
+
 def _book(request: Request) -> dict[str, Any]:
     listing = request.listing()
     books, row = request.book(listing)
@@ -162,6 +200,8 @@ ENDPOINTS: dict[str, tuple[Endpoint, int]] = {
     "/api/v1/kline/query": (_klines, 3),
     "/api/v1/trade/history": (_trade_history, 5),
     "/api/v1/contract/funding-rates": (_funding_rates, 5),
+    "/api/v1/funding-rate/{}/current": (_current_rate, 2),
+    "/api/v1/ticker": (_ticker, 2),
     "/api/v1/level2/snapshot": (_book, 3),
     "/api/v1/level2/depth20": (_book, 5),
 }

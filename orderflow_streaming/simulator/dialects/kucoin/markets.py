@@ -103,11 +103,11 @@ class KuCoin(Dialect):
     def rest(self, call: RestCall) -> RestAnswer:
         if call.path == "/api/v1/bullet-public":
             return self._token(call)
-        path, _, name = call.path.rpartition("/")
-        found = self.endpoints.get(call.path)
-        query = call.query
-        if found is None and f"{path}/{{}}" in self.endpoints:
-            found, query = self.endpoints[f"{path}/{{}}"], {**call.query, "symbol": name}
+        found, query = self.endpoints.get(call.path), call.query
+        for name in call.path.split("/") if found is None else ():
+            if name and (found := self.endpoints.get(call.path.replace(f"/{name}", "/{}", 1))):
+                query = {**call.query, "symbol": name}
+                break
         if found is None:
             return _answered(404, {"code": "404", "msg": "Not Found"})
         if call.method != "GET":

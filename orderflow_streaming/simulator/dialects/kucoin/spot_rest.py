@@ -10,6 +10,7 @@ from orderflow_streaming.simulator.dialects.kucoin.request import Endpoint, Refu
 from orderflow_streaming.simulator.dialects.kucoin.spot_frames import FEE_RATE, price, size, statistics
 from orderflow_streaming.simulator.records import Ints
 from orderflow_streaming.simulator.text import decimal
+from orderflow_streaming.simulator.venue import Listing
 
 
 def _timestamp(request: Request) -> int:
@@ -100,17 +101,15 @@ def _orderbook(request: Request) -> dict[str, Any]:
     }
 
 
-def _stats(request: Request) -> dict[str, Any]:
-    listing = request.listing()
+def _ticker(request: Request, listing: Listing) -> dict[str, Any]:
     sums = request.history(listing).window(request.now_us)
-    book = _orderbook(request)
+    touch = request.history(listing).minute(request.now_us).touch(request.now_us)
     known = statistics(listing, sums) if sums.count else {}
     names = ("changeRate", "changePrice", "high", "low", "vol", "volValue", "averagePrice")
     return {
-        "time": request.now_us // 1_000,
         "symbol": listing.venue_symbol,
-        "buy": book["bids"][0][0],
-        "sell": book["asks"][0][0],
+        "buy": decimal(touch.bid * listing.tick_units, listing.price_places),
+        "sell": decimal(touch.ask * listing.tick_units, listing.price_places),
         **{name: known.get(name) for name in names},
         "last": known.get("close"),
         "takerFeeRate": FEE_RATE,
@@ -118,6 +117,22 @@ def _stats(request: Request) -> dict[str, Any]:
         "takerCoefficient": "1",
         "makerCoefficient": "1",
     }
+
+
+def _stats(request: Request) -> dict[str, Any]:
+    return {"time": request.now_us // 1_000, **_ticker(request, request.listing())}
+
+
+def _all_tickers(request: Request) -> dict[str, Any]:
+    rows = []
+    for listing in request.listed:
+        touch = request.history(listing).minute(request.now_us).touch(request.now_us)
+        sizes = {
+            "bestBidSize": decimal(touch.bid_lots, listing.lot_places),
+            "bestAskSize": decimal(touch.ask_lots, listing.lot_places),
+        }
+        rows.append({**_ticker(request, listing), "symbolName": listing.venue_symbol, **sizes})
+    return {"time": request.now_us // 1_000, "ticker": rows}
 
 
 ENDPOINTS: dict[str, tuple[Endpoint, int]] = {
@@ -128,5 +143,6 @@ ENDPOINTS: dict[str, tuple[Endpoint, int]] = {
     "/api/v1/market/orderbook/level2_20": (_orderbook, 2),
     "/api/v1/market/orderbook/level2_100": (_orderbook, 4),
     "/api/v1/market/stats": (_stats, 15),
+    "/api/v1/market/allTickers": (_all_tickers, 15),
 }
 """By path: what answers, and its weight."""

@@ -16,7 +16,7 @@ from orderflow_streaming.simulator.candles import DAY_MINUTES, MINUTES
 from orderflow_streaming.simulator.dialects.dialect import RestAnswer, RestCall
 from orderflow_streaming.simulator.dialects.okx import frames as okx_frames
 from orderflow_streaming.simulator.dialects.okx import states as okx_states
-from orderflow_streaming.simulator.history import INTEREST_PERIOD_US, History
+from orderflow_streaming.simulator.history import INTEREST_PERIODS, History, Interest
 from orderflow_streaming.simulator.latent import MINUTE_US
 from orderflow_streaming.simulator.text import decimal
 from orderflow_streaming.simulator.venue import Listing, Venue
@@ -24,6 +24,7 @@ from orderflow_streaming.simulator.venue import Listing, Venue
 ROOT = "/api/v5/"
 _LISTED_MS = 1_573_557_408_000
 _FAR_MS = 2**62
+_PERIODS = {name if name.endswith("m") else name.upper(): minutes for name, minutes in INTEREST_PERIODS.items()}
 
 
 class RefusedError(Exception):
@@ -69,6 +70,14 @@ class Request:
         if not text.isdecimal():
             raise RefusedError("51000", f"Parameter {name} error")
         return int(text)
+
+    def interests(self, listing: Listing) -> list[tuple[int, Interest]]:
+        """By the start of the period that was asked for."""
+        minutes = _PERIODS.get(self.query.get("period", "5m"))
+        if minutes is None:
+            raise RefusedError("51000", "Parameter period error")
+        past = self.history(listing).interests(self.now_us, minutes)
+        return [((one.when_us - minutes * MINUTE_US) // 1_000, one) for one in past]
 
     def page(self, rows: Iterable[tuple[int, Any]], most: int, *, inclusive: bool = False) -> list[Any]:
         """Rows between ``before`` and ``after`` (or ``begin`` and ``end``, both included), newest first."""
@@ -168,9 +177,14 @@ def _state(channel: str) -> Callable[[Request], Sequence[Any]]:
 
 
 def _index_tickers(request: Request) -> Sequence[Any]:
-    listing = request.listing(okx_states.index_name)
-    history = request.history(listing)
-    return [okx_states.index_ticker(listing, history.minute(request.now_us), history.second(request.now_us))]
+    """That of the index asked for, or those quoted in a currency."""
+    by_quote = "quoteCcy" in request.query and "instId" not in request.query
+    listings = request.listed if by_quote else [request.listing(okx_states.index_name)]
+    rows = []
+    for listing in listings:
+        history = request.history(listing)
+        rows.append(okx_states.index_ticker(listing, history.minute(request.now_us), history.second(request.now_us)))
+    return [row for row in rows if row["instId"].endswith(f"-{request.query['quoteCcy']}")] if by_quote else rows
 
 
 def _tickers(request: Request) -> Sequence[Any]:
@@ -269,11 +283,8 @@ def _funding_history(request: Request) -> Sequence[Any]:
 
 def _interest_history(request: Request) -> Sequence[Any]:
     listing = request.listing()
-    if request.query.get("period") != "5m":
-        raise RefusedError("51000", "Parameter period error")
     rows = []
-    for past in request.history(listing).interests(request.now_us):
-        begin_ms = (past.when_us - INTEREST_PERIOD_US) // 1_000
+    for begin_ms, past in request.interests(listing):
         base = past.lots * listing.lot * listing.contract_size
         amounts = [
             decimal(past.lots, listing.lot_places),
@@ -286,17 +297,30 @@ def _interest_history(request: Request) -> Sequence[Any]:
 
 def _long_short(of: str) -> Callable[[Request], Sequence[Any]]:
     def answered(request: Request) -> Sequence[Any]:
-        listing = request.listing()
-        if request.query.get("period") != "5m":
-            raise RefusedError("51000", "Parameter period error")
         rows = (
             (begin_ms, [str(begin_ms), f"{getattr(past.positioning, of):.4f}"])
-            for past in request.history(listing).interests(request.now_us)
-            for begin_ms in ((past.when_us - INTEREST_PERIOD_US) // 1_000,)
+            for begin_ms, past in request.interests(request.listing())
         )
         return request.page(rows, 100, inclusive=True)
 
     return answered
+
+
+def _taker_volume(request: Request) -> Sequence[Any]:
+    """What takers sold and bought: in contracts, or in coins where ``unit`` is 0."""
+    listing = request.listing()
+    unit = request.query.get("unit", "1")
+    if unit not in ("0", "1"):
+        raise RefusedError("51000", "Parameter unit error")
+
+    def amount(lots: int) -> str:
+        return decimal(lots, listing.lot_places) if unit == "1" else okx_states.coins(lots, listing)
+
+    rows = (
+        (begin_ms, [str(begin_ms), amount(past.positioning.sold), amount(past.positioning.bought)])
+        for begin_ms, past in request.interests(listing)
+    )
+    return request.page(rows, 100, inclusive=True)
 
 
 _ENDPOINTS: dict[str, tuple[Callable[[Request], Sequence[Any]], int]] = {
@@ -314,6 +338,7 @@ _ENDPOINTS: dict[str, tuple[Callable[[Request], Sequence[Any]], int]] = {
     "market/history-candles": (_candles, 1),
     "market/trades": (_trades, 1),
     "market/history-trades": (_history_trades, 1),
+    "rubik/stat/taker-volume-contract": (_taker_volume, 4),
     "rubik/stat/contracts/open-interest-history": (_interest_history, 4),
     "rubik/stat/contracts/long-short-account-ratio-contract": (_long_short("accounts"), 4),
     "rubik/stat/contracts/long-short-account-ratio-contract-top-trader": (_long_short("top_accounts"), 4),
