@@ -6,16 +6,14 @@ from typing import Any
 
 from mcp_server.arguments import Exchange, Instrument, Section
 from mcp_server.context import Context
-from mcp_server.errors import ToolError
 from mcp_server.registry import tool
 from mcp_server.results import Answer
 from mcp_server.tools.venue_prices import TOOLSET
 from mcp_server.venues import parts
-from mcp_server.venues.client import Client, NotOfferedError
+from mcp_server.venues.client import Client
 from mcp_server.venues.comparisons import COMPARISONS, time_of
-from mcp_server.venues.parts import Portrait, portrait
+from mcp_server.venues.parts import portrait
 from mcp_server.venues.reading import Cells, answered
-from mcp_server.venues.venue import VENUES
 from orderflow_streaming.tables import Column
 
 OVERVIEW_S = 30.0
@@ -34,8 +32,8 @@ def venue_snapshot(
     context: Context, exchange: Exchange, symbol: Instrument = "BTCUSDT", market: Section = "futures"
 ) -> Answer:
     """Ask a venue now for all of one instrument at once: ticker, best quotes and imbalance of 20 book levels, taker
-    balance of the last 100 trades, funding, open interest. Each part has its own time; meta.missing says what the venue
-    does not offer. For ratios made of them use venue_analysis, for stored data price_latest."""
+    share of the latest trades, funding, open interest, its spot pair, volatility. Each part has its own time;
+    meta.missing says what the venue does not offer. For ratios use venue_analysis, for stored data price_latest."""
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         seen = portrait(context, client, symbol)
@@ -69,8 +67,6 @@ def venue_analysis(
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         seen = portrait(context, client, symbol)
-        if market in ("futures", "delivery"):
-            _with_spot(context, exchange, seen)
         rows = [
             {
                 "comparison": name,
@@ -84,15 +80,3 @@ def venue_analysis(
         return rows, seen.about
 
     return answered(context, exchange, market, _COMPARED, read, time="timestamp")
-
-
-def _with_spot(context: Context, exchange: str, seen: Portrait) -> None:
-    """Adds the book of the venue's spot pair of the same two currencies."""
-    pair = f"{seen.instrument['base']}/{seen.instrument['quote']}"
-    try:
-        spot = context.venues.client(VENUES[exchange], "spot")
-        seen.parts["spot"] = parts.PARTS["book"](context, spot, spot.instrument(pair, context.left_s))
-    except NotOfferedError as error:
-        seen.missing["spot"] = f"not offered: {error}"
-    except ToolError as error:
-        seen.missing["spot"] = error.fact

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from mcp_server.venues.parts import Portrait
 
-HOURS_A_YEAR = 8_760
 DAYS_A_YEAR = 365
 
 
@@ -31,11 +30,6 @@ def _premium(seen: Portrait) -> float | None:
     return _over(seen.figure("ticker", "mark_price"), seen.figure("ticker", "index_price"))
 
 
-def _annualized_funding(seen: Portrait) -> float | None:
-    rate, interval = seen.figure("funding", "funding_rate"), seen.figure("funding", "funding_interval_h")
-    return None if rate is None or not interval else rate * HOURS_A_YEAR / interval * 100
-
-
 def _spot_basis(seen: Portrait) -> float | None:
     return _over(seen.figure("book", "mid_price"), seen.figure("spot", "mid_price"))
 
@@ -49,12 +43,17 @@ def _annualized_basis(seen: Portrait) -> float | None:
 
 
 def _interest_turnover(seen: Portrait) -> float | None:
-    for interest, volume in (("base", "base"), ("value", "quote")):
-        held = seen.figure("open_interest", f"open_interest_{interest}")
+    for interest, volume in (("open_interest", "base"), ("open_interest_usd", "quote")):
+        held = seen.figure("open_interest", interest)
         traded = seen.figure("ticker", f"volume_24h_{volume}")
         if held is not None and traded:
             return held / traded
     return None
+
+
+def _volatility_premium(seen: Portrait) -> float | None:
+    implied, realized = (seen.figure("volatility", name) for name in ("implied_pct", "realized_pct"))
+    return None if implied is None or realized is None else implied - realized
 
 
 def _over(first: float | None, second: float | None) -> float | None:
@@ -70,13 +69,13 @@ COMPARISONS: Mapping[str, Comparison] = {
         "(ask / bid - 1) * 10000", "bps", ("book",), lambda seen: seen.figure("book", "spread_bps")
     ),
     "depth_imbalance": Comparison(
-        "(bids - asks) / (bids + asks) over 20 levels",
+        "(bids - asks) / (bids + asks) over at most 20 levels",
         "-1 to 1",
         ("book",),
         lambda seen: seen.figure("book", "depth_imbalance"),
     ),
     "taker_buy_share": Comparison(
-        "bought / (bought + sold) of the last 100 trades",
+        "bought / (bought + sold) of the latest trades, at most 100",
         "0 to 1",
         ("trades",),
         lambda seen: seen.figure("trades", "buy_share"),
@@ -87,7 +86,13 @@ COMPARISONS: Mapping[str, Comparison] = {
     ),
     "mid_over_spot_pct": Comparison("(mid / mid of the spot pair - 1) * 100", "%", ("book", "spot"), _spot_basis),
     "funding_annualized_pct": Comparison(
-        "funding_rate * 8760 / funding_interval_h * 100", "% a year", ("funding",), _annualized_funding
+        "funding_rate * 8760 / interval_h * 100",
+        "% a year",
+        ("funding",),
+        lambda seen: seen.figure("funding", "annualized_pct"),
+    ),
+    "implied_minus_realized_pct": Comparison(
+        "implied - realized volatility", "% a year", ("volatility",), _volatility_premium
     ),
     "open_interest_over_volume_24h": Comparison(
         "open interest / volume of 24 hours, in base coin or else in quote currency",

@@ -1,17 +1,18 @@
-"""What a venue tells of one instrument right now, part by part: ticker, book, trades, funding, open interest."""
+"""What a venue tells of one instrument right now, part by part: ticker, book, trades, funding and more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
-from mcp_server.venues.client import Client, NotOfferedError
+from mcp_server.venues import perpetuals, volatility
+from mcp_server.venues.client import Client, NotOfferedError, NotSimulatedError
 from mcp_server.venues.instruments import Instrument
-from mcp_server.venues.reading import base, difference_bps, moment, number
+from mcp_server.venues.reading import Cells, base, difference_bps, moment, number
 
 LEVELS = 20
 """Levels of each side of the book that are asked for."""
@@ -39,10 +40,12 @@ UNITS: Mapping[str, str] = {
     "stretch_s": "s",
     "buy_share": "fraction",
     "funding_rate": "fraction per interval",
-    "next_funding_rate": "fraction per interval",
-    "funding_interval_h": "h",
-    "open_interest_base": "base",
-    "open_interest_value": "quote",
+    "interval_h": "h",
+    "annualized_pct": "% a year",
+    "open_interest": "base",
+    "open_interest_usd": "usd",
+    "realized_pct": "% a year",
+    "implied_pct": "% a year",
 }
 """Every figure and its unit."""
 
@@ -81,12 +84,16 @@ def portrait(context: Context, client: Client, symbol: str) -> Portrait:
     for name, read in PARTS.items():
         try:
             found.parts[name] = read(context, client, found.instrument)
+        except NotSimulatedError as error:
+            found.missing[name] = f"not in the simulator: {error}"
         except NotOfferedError as error:
             found.missing[name] = f"not offered: {error}"
         except ToolError as error:
             if error.retryable:
                 raise
             found.missing[name] = error.fact
+    if not found.parts:
+        raise NotOfferedError(f"{client.name} tells nothing of {found.instrument['id']}: {found.missing}")
     return found
 
 
@@ -141,38 +148,40 @@ def _trades(context: Context, client: Client, instrument: Instrument) -> Part:
 
 
 def _funding(context: Context, client: Client, instrument: Instrument) -> Part:
-    _only_perpetual(client, instrument)
-    told = client.ask("fetchFundingRate", instrument["symbol"], left_s=context.left_s)
-    figures = {
-        "funding_rate": number(told.get("fundingRate")),
-        "next_funding_rate": number(told.get("nextFundingRate")),
-        "funding_interval_h": hours(told.get("interval")),
-    }
-    return Part(figures, moment(told.get("timestamp")))
+    if instrument["type"] != "swap":
+        raise NotOfferedError("only perpetual futures have funding")
+    return _told(
+        perpetuals.funding(client, [instrument], context.left_s), "funding_rate", "interval_h", "annualized_pct"
+    )
 
 
 def _open_interest(context: Context, client: Client, instrument: Instrument) -> Part:
     if not instrument.get("contract"):
-        raise NotOfferedError("a pair has no open interest")
-    told = client.ask("fetchOpenInterest", instrument["symbol"], left_s=context.left_s)
-    figures = {
-        "open_interest_base": base(instrument, told.get("openInterestAmount")),
-        "open_interest_value": number(told.get("openInterestValue")),
-    }
-    return Part(figures, moment(told.get("timestamp")))
+        raise NotOfferedError("only contracts have open interest")
+    return _told(perpetuals.interest(client, [instrument], context.left_s), "open_interest", "open_interest_usd")
 
 
-def _only_perpetual(client: Client, instrument: Instrument) -> None:
-    if instrument["type"] != "swap":
-        raise NotOfferedError(f"only perpetual futures have funding, not {instrument['type']}")
+def _told(rows: Sequence[Cells], *names: str) -> Part:
+    row = next(iter(rows), {})
+    return Part({name: row.get(name) for name in names}, row.get("timestamp"))
 
 
-def hours(interval: str | None) -> float | None:
-    """``8h`` as 8."""
-    units = {"m": 1 / 60, "h": 1.0, "d": 24.0}
-    if not interval or interval[-1] not in units:
-        return None
-    return float(interval[:-1]) * units[interval[-1]]
+def _spot(context: Context, client: Client, instrument: Instrument) -> Part:
+    """The book of the venue's own pair of the same two currencies, which a contract is compared with."""
+    if client.kind == "spot":
+        raise NotOfferedError("it is the pair")
+    spot = context.venues.client(client.venue, "spot")
+    return _book(context, spot, spot.instrument(f"{instrument['base']}/{instrument['quote']}", context.left_s))
+
+
+def _volatility(context: Context, client: Client, instrument: Instrument) -> Part:
+    """The newest that the venue measures of the coin, and what its index says that options imply."""
+    realized = volatility.realized(client, instrument["base"], None, context.left_s)[:1]
+    figures = {"realized_pct": next((row["volatility_pct"] for row in realized), None)}
+    if client.venue.name == volatility.INDEXED:
+        implied = volatility.index(client, instrument["base"], 1, 60, context.left_s)[:1]
+        figures["implied_pct"] = next((row["close"] for row in implied), None)
+    return Part(figures, next((row["timestamp"] for row in realized), None))
 
 
 PARTS: Mapping[str, Callable[[Context, Client, Instrument], Part]] = {
@@ -181,4 +190,6 @@ PARTS: Mapping[str, Callable[[Context, Client, Instrument], Part]] = {
     "trades": _trades,
     "funding": _funding,
     "open_interest": _open_interest,
+    "spot": _spot,
+    "volatility": _volatility,
 }

@@ -8,6 +8,8 @@ from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.instruments import coin
 from mcp_server.venues.reading import Cells, moment, number
 
+INDEXED = "deribit"
+"""The venue that has an index of implied volatility."""
 _FRACTIONS = ("bybit",)
 """Venues that tell fractions."""
 _OWN_DAYS = ("bybit",)
@@ -32,8 +34,8 @@ def realized(client: Client, text: str, days: int | None, left_s: float) -> list
 
 def index(client: Client, text: str, hours: float, resolution_s: int, left_s: float) -> list[Cells]:
     """Candles of the venue's index of implied volatility over the last ``hours``, newest first."""
-    if client.venue.name != "deribit":
-        raise NotOfferedError(f"{client.name} has no volatility index; deribit has")
+    if client.venue.name != INDEXED:
+        raise NotOfferedError(f"{client.name} has no volatility index; {INDEXED} has")
     until = int(time.time() // 60) * 60_000 + 60_000
     question = {
         "currency": coin(text),
