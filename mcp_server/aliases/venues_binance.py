@@ -25,6 +25,8 @@ ALIASES = (
     Alias("binance_liquidations_tool", "liquidations_get", given={"market": "binance_futures"}),
     _futures("binance_snapshot_tool", "venue_snapshot"),
     _futures("binance_full_analysis_tool", "venue_analysis"),
+    _spot("binance_spot_price_tool", "venue_tickers", {"symbol": "symbols"}),
+    _spot("binance_spot_book_ticker_tool", "venue_tickers", {"symbol": "symbols"}),
     _spot("binance_spot_ticker_tool", "venue_ticker"),
     _spot("binance_spot_orderbook_tool", "venue_orderbook", {"depth": LEVELS}, depth=100),
     _spot("binance_spot_trades_tool", "venue_trades", limit=500),

@@ -34,5 +34,9 @@ ALIASES = (
     _futures("bybit_market_snapshot_tool", "venue_snapshot"),
     _futures("bybit_full_market_analysis_tool", "venue_analysis"),
     _any("bybit_instruments_info_tool", "venue_instruments", {"category": _CATEGORY}),
+    _any(
+        "bybit_historical_volatility_tool", "venue_volatility_history", {"base_coin": "coin", "period": "days"}, days=30
+    ),
+    _any("bybit_options_overview_tool", "venue_options_summary", {"base_coin": "coin"}),
     _any("bybit_risk_limit_tool", "venue_risk_limits", {"category": _CATEGORY}),
 )

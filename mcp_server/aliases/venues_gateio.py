@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
 from mcp_server.aliases.alias import As
@@ -11,6 +12,7 @@ _any = partial(of, "gateio", None)
 _SETTLE = sections({"usdt": "futures", "btc": "inverse"})
 _PERPETUAL: dict[str, str | As] = {"settle": _SETTLE}
 _ONE: dict[str, str | As] = {"contract": "symbol", "settle": _SETTLE}
+_EXPIRY = As("expiry", lambda seconds: datetime.fromtimestamp(float(seconds), UTC).date().isoformat())
 _DATED = {"settle": "dated futures are all settled in USDT"}
 
 ALIASES = (
@@ -30,6 +32,10 @@ ALIASES = (
     _any("gateio_risk_limit_tiers", "venue_risk_limits", _ONE),
     of("gateio", "delivery", "gateio_delivery_contracts", "venue_instruments", ignored=_DATED),
     of("gateio", "delivery", "gateio_delivery_ticker", "venue_ticker", {"contract": "symbol"}, _DATED),
+    _any("gateio_options_underlyings", "venue_option_underlyings"),
+    _any("gateio_options_expirations", "venue_options_summary", {"underlying": "coin"}),
+    _any("gateio_options_contracts", "venue_option_chain", {"underlying": "coin", "expiration": _EXPIRY}),
+    _any("gateio_options_tickers", "venue_option_chain", {"underlying": "coin"}),
     of("gateio", "options", "gateio_options_underlying_ticker", "venue_index_price", {"underlying": "symbol"}),
     of("gateio", "options", "gateio_options_orderbook", "venue_orderbook", {"contract": "symbol", "limit": LEVELS}),
     _any("gateio_market_snapshot", "venue_snapshot", _PERPETUAL, symbol="BTC"),

@@ -286,8 +286,8 @@ def venue_liquidations(
     market: Section = "futures",
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
-    """Ask a venue now for the latest forced closures of one contract or of all, newest first. side is the position that was
-    closed: long liquidations sell. Only Gate.io publishes them over REST; what all venues stream is stored, so for
+    """Ask a venue now for the latest forced closures of one contract or of all, newest first. side is the position that
+    was closed: long liquidations sell. Only Gate.io publishes them over REST; what all venues stream is stored, so for
     others and for sums use liquidations_get."""
 
     def read(client: Client, instruments: list[Any], left_s: float) -> list[Cells]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from mcp_server import arguments
-from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section, Time
+from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section, Time, one_of
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
@@ -21,20 +21,19 @@ LONGER = {
     **{str(minutes): f"{minutes}m" for minutes in (1, 3, 5, 10, 15, 30)},
     **{str(hours * 60): f"{hours}h" for hours in (1, 2, 3, 4, 6, 12)},
     **dict.fromkeys(("D", "1D"), "1d"),
-    "1W": "1w",
+    **dict.fromkeys(("W", "1W", "7D"), "1w"),
+    **dict.fromkeys(("M", "30D"), "1M"),
 }
 """Minutes and letters by which some venues call their candles."""
 
 
 def _interval(value: Any) -> Any:
     text = str(value).strip()
-    return LONGER.get(text.upper(), text if text.endswith("M") else text.lower())
+    return text if text == "1M" else LONGER.get(text.upper(), text.lower())
 
 
-Interval = Annotated[
-    Literal["1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"],
-    BeforeValidator(_interval),
-]
+INTERVALS = "1s 10s 1m 3m 5m 10m 15m 30m 1h 2h 3h 4h 6h 8h 12h 1d 3d 1w 1M".split()
+Interval = Annotated[str, one_of(INTERVALS), BeforeValidator(_interval)]
 
 _TICKER = (
     Column("instrument", "VARCHAR", "the venue's own name"),
@@ -140,9 +139,15 @@ def _tickers(context: Context, symbols: str | None = None, base_coin: str | None
             listed = {item["symbol"]: item for item in chosen}
         told = client.ask_all("fetchTickers", left_s=context.left_s)
         rows = [ticker_row(told[name], item) for name, item in listed.items() if name in told]
-        return sorted(rows, key=lambda row: -(row["volume_24h_quote"] or 0.0)), {}
+        return sorted(rows, key=_turnover, reverse=True), {}
 
     return read
+
+
+def _turnover(row: Cells) -> float:
+    """What was traded in 24 hours, at the last price where no more is told."""
+    told = row["volume_24h_quote"]
+    return float((row["volume_24h_base"] or 0.0) * (row["last"] or 0.0) if told is None else told)
 
 
 _BOOK = (

@@ -135,6 +135,24 @@ class KrakenFutures(ccxt.krakenfutures):
         return {**parsed, **{name: None if rate is None else rate * mark for name, rate in told.items()}}
 
 
+class Gate(ccxt.gate):
+    """Tickers of contracts tell volume in contracts, as all other amounts are; the library takes that in coin."""
+
+    def parse_ticker(self, ticker: Any, market: Any = None) -> Any:
+        contracts = self.safe_number(ticker, "volume_24h")
+        told = {} if contracts is None else {"baseVolume": contracts}
+        return {**super().parse_ticker(ticker, market), **told}
+
+
+class KucoinFutures(ccxt.kucoinfutures):
+    """Contracts tell volume in coin, where all other amounts are contracts."""
+
+    def parse_contract_ticker(self, ticker: Any, market: Any = None) -> Any:
+        parsed = super().parse_contract_ticker(ticker, market)
+        coins, size = self.safe_number(ticker, "volumeOf24h"), self.safe_number(ticker, "multiplier")
+        return {**parsed, "baseVolume": None if coins is None or not size else coins / size}
+
+
 class Kraken(ccxt.kraken):
     """The opening price is that of the day in UTC, not that of 24 hours ago."""
 
@@ -143,6 +161,8 @@ class Kraken(ccxt.kraken):
 
 
 CLIENTS: Mapping[str, type[ccxt.Exchange]] = {
+    "gate": Gate,
+    "kucoinfutures": KucoinFutures,
     "hyperliquid": Hyperliquid,
     "deribit": Deribit,
     "krakenfutures": KrakenFutures,

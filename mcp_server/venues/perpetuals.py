@@ -67,9 +67,7 @@ def _in(rows: Mapping[str, Told], item: Instrument) -> bool:
 
 
 def _row(instrument: Instrument, cells: Cells) -> Cells:
-    """With the venue's own name; Hyperliquid numbers what it calls by its coin."""
-    name = str(instrument["id"])
-    return {"instrument": instrument["base"] if name.isdigit() else name, **cells}
+    return {"instrument": instrument["id"], **cells}
 
 
 def _funding(told: Told, hours: float | None) -> Cells:
