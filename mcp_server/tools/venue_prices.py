@@ -32,7 +32,8 @@ def _interval(value: Any) -> Any:
     return text if text == "1M" else LONGER.get(text.upper(), text.lower())
 
 
-INTERVALS = "1s 10s 1m 3m 5m 10m 15m 30m 1h 2h 3h 4h 6h 8h 12h 1d 3d 1w 1M".split()
+_LENGTHS = {"s": (1, 10), "m": (1, 3, 5, 10, 15, 30), "h": (1, 2, 3, 4, 6, 8, 12), "d": (1, 3), "w": (1,), "M": (1,)}
+INTERVALS = [f"{count}{unit}" for unit, counts in _LENGTHS.items() for count in counts]
 Interval = Annotated[str, one_of(INTERVALS), BeforeValidator(_interval)]
 
 _TICKER = (
