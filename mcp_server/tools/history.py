@@ -131,7 +131,7 @@ def history_aggregate(
     sql = declared.sql(where, buckets.WIDTHS[interval], price_buckets)
     # Settlements that have not come yet are no part of a sum.
     values = [*values, edges[1] or datetime.now(UTC).replace(tzinfo=None)] if declared.until_now else values
-    return windows.aggregated(
+    answer = windows.aggregated(
         context,
         declared.table,
         declared.columns,
@@ -143,6 +143,9 @@ def history_aggregate(
         time="data_to",
         meta={"view": view, "interval": interval if declared.timed else None, "measured": declared.note},
     )
+    if not len(answer) and "Stored:" in (answer.hint or ""):
+        answer.hint = f"Nothing to sum in the window ({declared.note}). {answer.hint}"
+    return answer
 
 
 @tool(toolset=TOOLSET)
