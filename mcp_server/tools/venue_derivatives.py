@@ -176,7 +176,7 @@ def venue_open_interest(
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
     """Ask a venue now for open interest of one contract or of all, largest first, in base coin and USD; where the venue
-    tells no value but a mark price beside it, their product. Binance is asked for its ten most traded. For its course
+    tells no value, open interest times mark price. Binance is asked for its ten most traded. For its course
     use venue_open_interest_history, for stored rows open_interest_get."""
     return _now(context, exchange, market, symbol, (_INSTRUMENT, _AT, *_INTEREST), perpetuals.interest, limit)
 

@@ -19,6 +19,8 @@ CACHED_S = 1.0
 MOST_CACHED = 500
 LONGEST_S = 10.0
 """How long a venue may take to answer."""
+MOST_SAID = 120
+"""How much of an address or of a venue's words is passed on."""
 LISTED_S = 3_600.0
 """How long the list of a venue's instruments serves."""
 
@@ -193,7 +195,7 @@ def _moved(urls: Any, root: str) -> Any:
 def _simulated(status: int, reason: str, url: str, method: str, headers: Any, body: str, *_: Any) -> str:
     """The body of a simulator's answer, which is looked at before the library does."""
     if status == 404:
-        raise NotSimulatedError(f"nothing at {re.sub(r'https?://[^/]+/[^/]+', '', url).partition('?')[0]}")
+        raise NotSimulatedError(f"nothing at {re.sub(r'https?://[^/]+/[^/]+', '', url)[:MOST_SAID]}")
     return body
 
 

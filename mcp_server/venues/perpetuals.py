@@ -139,7 +139,7 @@ _IN_TICKERS: Mapping[str, tuple[str, str | None]] = {
 
 
 def interest(client: Client, instruments: list[Instrument], left_s: float) -> list[Cells]:
-    """Open interest, largest value first."""
+    """Open interest, largest value first: the value told, or else open interest times mark price."""
     name = client.venue.name
     if name in _IN_TICKERS:
         read: Callable[[Instrument, Told], Cells] = _ticker_interest(*_IN_TICKERS[name])
@@ -150,7 +150,15 @@ def interest(client: Client, instruments: list[Instrument], left_s: float) -> li
     else:
         read, rows = _interest, told(client, "fetchOpenInterest", instruments, left_s)
     found = [_row(item, read(item, rows[item["symbol"]])) for item in instruments if _in(rows, item)]
-    return sorted(found, key=lambda row: -(row["open_interest_usd"] or row["open_interest"] or 0.0))
+    if any(row["open_interest_usd"] is None for row in found):
+        prices = {row["instrument"]: row["mark_price"] for row in marks(client, instruments, left_s)}
+        found = [_valued(row, prices.get(row["instrument"])) for row in found]
+    return sorted(found, key=lambda row: -(row["open_interest_usd"] or 0.0))
+
+
+def _valued(row: Cells, mark: float | None) -> Cells:
+    told, coins = row["open_interest_usd"], row["open_interest"]
+    return row if told is not None or coins is None or mark is None else row | {"open_interest_usd": coins * mark}
 
 
 def _largest(client: Client, instruments: list[Instrument], left_s: float) -> list[Instrument]:
@@ -165,10 +173,11 @@ def _largest(client: Client, instruments: list[Instrument], left_s: float) -> li
 def _ticker_interest(amount: str, value: str | None) -> Callable[[Instrument, Told], Cells]:
     def read(instrument: Instrument, told: Told) -> Cells:
         info = told["info"]
-        mark = number(told.get("markPrice") or info.get("markPrice"))
-        coins = base(instrument, number(info.get(amount)))
-        worth = number(info.get(value)) if value else None if coins is None or mark is None else coins * mark
-        return {"timestamp": moment(told.get("timestamp")), "open_interest": coins, "open_interest_usd": worth}
+        return {
+            "timestamp": moment(told.get("timestamp")),
+            "open_interest": base(instrument, number(info.get(amount))),
+            "open_interest_usd": number(info.get(value)) if value else None,
+        }
 
     return read
 
