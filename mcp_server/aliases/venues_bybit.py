@@ -37,6 +37,7 @@ ALIASES = (
     _any(
         "bybit_historical_volatility_tool", "venue_volatility_history", {"base_coin": "coin", "period": "days"}, days=30
     ),
+    _any("bybit_announcements_tool", "venue_announcements"),
     _any("bybit_options_overview_tool", "venue_options_summary", {"base_coin": "coin"}),
     _any("bybit_risk_limit_tool", "venue_risk_limits", {"category": _CATEGORY}),
 )

@@ -50,6 +50,7 @@ ALIASES = (
     _any("okx_instruments_tool", "venue_instruments", {"inst_type": _TYPE, "inst_id": _INSTRUMENT}),
     _any("okx_mark_price_tool", "venue_mark_price", {"inst_type": _TYPE, "inst_id": _INSTRUMENT}),
     _any("okx_insurance_fund_tool", "venue_insurance_fund", {"inst_type": _TYPE}),
+    _any("okx_platform_volume_tool", "venue_totals"),
     _any("okx_options_summary_tool", "venue_options_summary", {"uly": "coin"}),
     _futures("okx_market_snapshot_tool", "venue_snapshot", symbol="BTC"),
     _futures("okx_full_analysis_tool", "venue_analysis", symbol="BTC"),
