@@ -57,6 +57,12 @@ def wire() -> Path:
 
 
 @pytest.fixture(scope="session")
+def known_operations() -> Path:
+    """Folder of the list of operations that people know by name."""
+    return _recorded("spec")
+
+
+@pytest.fixture(scope="session")
 def market_data() -> Path:
     """Folder of recorded candles."""
     return _recorded("market_data")
