@@ -42,6 +42,11 @@ class Reader:
     def action(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._ask(lambda store: store.action(name, body))
 
+    def change(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to an action that needs the write token, which is read for this one."""
+        with connect(self._data_dir, scope="write", embedded=False) as store:
+            return store.action(name, body)
+
     def close(self) -> None:
         with self._lock:
             if self._store:
@@ -116,5 +121,12 @@ class Context:
     def action(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
             return self.reader.action(name, body)
+        except StoreError as error:
+            raise from_store(error) from None
+
+    def change(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Have the daemon change something; only for tools that are declared to write. Raises :class:`ToolError`."""
+        try:
+            return self.reader.change(name, body)
         except StoreError as error:
             raise from_store(error) from None

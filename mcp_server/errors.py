@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from orderflow_streaming.store import (
+    InvalidActionError,
     InvalidQueryError,
     QueryMemoryError,
     QueryTimeoutError,
@@ -66,6 +67,8 @@ def from_store(error: StoreError) -> ToolError:
             )
         case InvalidQueryError():
             return ToolError("query", _readable(str(error)), "Correct the statement; tables_list names the tables.")
+        case InvalidActionError():
+            return ToolError("argument", _readable(str(error)), "Nothing was changed. streams_health says what is.")
         case _:
             return ToolError("store", "The store could not answer.", "See the log of the daemon.", retryable=True)
 

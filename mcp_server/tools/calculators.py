@@ -39,7 +39,7 @@ class Call(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    symbol: Symbol
+    symbol: Symbol = "BTCUSDT"
     exchange: Exchange | None = None
     end: Time | None = None
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
-from mcp_server import catalog, windows
+from mcp_server import catalog, dagster, windows
 from mcp_server.arguments import DEFAULT_ROWS, Format, Limit, Market, Symbol, Time, span
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
@@ -200,7 +197,7 @@ def assets_status(context: Context, group: str | None = None) -> Answer:
     and the newest row stored in the asset's table. Use it to see whether bars, features and forecasts keep up and which
     checks fail. Needs the Dagster web server; where it does not run, tables_list still says how fresh the stored tables
     are. Times UTC."""
-    nodes = _assets(context)
+    nodes = dagster.ask(context, GRAPHQL)["assetNodes"]
     groups = sorted({node["groupName"] for node in nodes})
     if group is not None and group not in groups:
         raise catalog.unknown("asset group", group, groups)
@@ -222,27 +219,6 @@ def assets_status(context: Context, group: str | None = None) -> Answer:
     failing = [name for name, node in names.items() if {"FAILED", "EXECUTION_FAILED"} & set(_checks(node))]
     answer.meta = {"failing_checks": failing, "never_materialized": sum(not _materialized(n) for n in chosen)}
     return answer
-
-
-def _assets(context: Context) -> list[dict[str, Any]]:
-    request = urllib.request.Request(
-        f"{context.dagster_url.rstrip('/')}/graphql",
-        json.dumps({"query": GRAPHQL}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=context.left_s) as response:
-            answer = json.load(response)
-    except (OSError, urllib.error.URLError, ValueError):
-        raise ToolError(
-            "dagster_unavailable",
-            "The Dagster web server does not answer.",
-            "Start it with: dagster dev, or set ORDERFLOW_DAGSTER_URL. tables_list says how fresh the tables are.",
-            retryable=True,
-        ) from None
-    if answer.get("errors") or "assetNodes" not in (answer.get("data") or {}):
-        raise ToolError("dagster", "The Dagster web server could not answer.", "Look at its log.", retryable=True)
-    return answer["data"]["assetNodes"]
 
 
 def _newest_rows(context: Context, names: list[str]) -> dict[str, datetime | None]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from orderflow_streaming.store import Store
+from orderflow_streaming.store.reader import Reader
 
 STEP = timedelta(minutes=5)
 HORIZON = 12
@@ -154,7 +154,7 @@ class Frame:
         return hasher.hexdigest()
 
 
-def count_bars(store: Store) -> dict[Series, int]:
+def count_bars(store: Reader) -> dict[Series, int]:
     """Series that have bars in the :data:`LOOKBACK` up to the newest, with how many five-minute bars."""
     until = known_until(store)
     if until is None:
@@ -167,7 +167,7 @@ def count_bars(store: Store) -> dict[Series, int]:
     return {Series(row["symbol"], row["exchange"], row["market_type"]): row["bars"] for row in rows}
 
 
-def known_until(store: Store) -> datetime | None:
+def known_until(store: Reader) -> datetime | None:
     """The last five-minute edge up to which the bars of some series are stored; a stored bar is a complete one."""
     if not store.query(_STORED_SQL).num_rows:
         return None
@@ -175,7 +175,7 @@ def known_until(store: Store) -> datetime | None:
     return floor_step(newest) if newest else None
 
 
-def read_frame(store: Store, series: Series, until: datetime, lookback: timedelta = LOOKBACK) -> Frame:
+def read_frame(store: Reader, series: Series, until: datetime, lookback: timedelta = LOOKBACK) -> Frame:
     """The frame of ``series`` over the ``lookback`` that ends at the edge ``until`` (naive UTC).
 
     Raises :class:`FrameError` when there are no bars.
@@ -187,7 +187,7 @@ def read_frame(store: Store, series: Series, until: datetime, lookback: timedelt
     return build_frame(series, bars, until, _read_features(store, identity, until, lookback))
 
 
-def _read_features(store: Store, identity: list[str], until: datetime, lookback: timedelta) -> list[pa.Table]:
+def _read_features(store: Reader, identity: list[str], until: datetime, lookback: timedelta) -> list[pa.Table]:
     """The feature columns that exist, at five-minute edges only."""
     stored = store.query(
         "SELECT schema_name || '.' || table_name AS name, column_name FROM duckdb_columns() "

@@ -55,8 +55,8 @@ def test_a_tool_is_named_described_and_bounded(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9_]{1,40}", name)
     assert 150 <= len(tool.description) <= 500
     assert len(shown(name)) / 4 <= (400 if tool.toolset == CORE else 525)
-    assert tool.annotations["readOnlyHint"] is True
-    assert tool.annotations["destructiveHint"] is False
+    assert tool.annotations["readOnlyHint"] is not tool.writes
+    assert tool.annotations["destructiveHint"] is tool.writes
     assert tool.input_schema["additionalProperties"] is False
     assert '"title"' not in json.dumps(tool.input_schema)
 
@@ -87,9 +87,9 @@ def test_exclusion_wins_and_hides_from_the_catalogue_too() -> None:
 
 
 def test_toolsets_add_up() -> None:
-    assert set(select(TOOLS, toolsets=("all",)).listed) == set(TOOLS)
+    assert set(select(TOOLS, toolsets=("all",), allow_write=True).listed) == set(TOOLS)
     sets = {tool.toolset for tool in TOOLS.values()}
-    parts = [set(select(TOOLS, toolsets=(name,)).listed) for name in sets]
+    parts = [set(select(TOOLS, toolsets=(name,), allow_write=True).listed) for name in sets]
     assert sum(map(len, parts)) == len(set().union(*parts)) == len(TOOLS)
     assert "candles_get" not in select(TOOLS).listed
     assert "candles_get" in select(TOOLS).reachable
@@ -102,6 +102,10 @@ def test_toolsets_add_up() -> None:
 def test_an_unknown_name_stops_with_the_nearest(arguments: dict[str, tuple[str, ...]], nearest: str) -> None:
     with pytest.raises(UnknownNameError, match=nearest):
         select(TOOLS, **arguments)  # type: ignore[arg-type]
+
+
+def test_without_writes_allowed_no_tool_that_writes_can_be_reached() -> None:
+    assert not any(tool.writes for tool in select(TOOLS, toolsets=("all",)).reachable.values())
 
 
 def test_instructions_are_short() -> None:
