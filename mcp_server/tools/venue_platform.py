@@ -11,7 +11,7 @@ from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
 from mcp_server.tools.venue_prices import TOOLSET
-from mcp_server.venues import platform
+from mcp_server.venues import platform, quotes
 from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.reading import Cells, answered
 from mcp_server.venues.venue import VENUES
@@ -145,3 +145,32 @@ def venue_index_names(context: Context, exchange: Exchange = "deribit") -> Answe
         return [{"index": name} for name in platform.index_names(client, context.left_s)], {}
 
     return answered(context, exchange, "futures", (Column("index", "VARCHAR", "name"),), read)
+
+
+_SETTLEMENTS = (
+    Column("timestamp", "TIMESTAMP", "of the settlement", "UTC"),
+    Column("kind", "VARCHAR", "settlement, delivery or bankruptcy"),
+    Column("instrument", "VARCHAR", "the venue's own name"),
+    Column("mark_price", "DOUBLE", "at which", "quote, options settle ccy"),
+    Column("index_price", "DOUBLE", "at the time", "quote"),
+    Column("position", "DOUBLE", "settled", "venue's amount"),
+    Column("profit_loss", "DOUBLE", "of it", "settle ccy"),
+    Column("session_profit_loss", "DOUBLE", "of the session", "settle ccy"),
+)
+
+
+@tool(toolset=TOOLSET, open_world=True)
+def venue_settlements(
+    context: Context,
+    exchange: Exchange = "deribit",
+    coin: Annotated[str, Field(min_length=1, max_length=20)] = "BTC",
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 20,
+) -> Answer:
+    """Ask Deribit now for the latest settlements, deliveries and bankruptcies of contracts that settle in a coin,
+    newest first: instrument, mark and index price, position and profit as the venue tells them. Other venues tell none
+    here. For funding that was paid use venue_funding_history."""
+
+    def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
+        return quotes.settlements(client, coin, context.rows(limit), context.left_s), {"coin": coin}
+
+    return answered(context, exchange, "futures", _SETTLEMENTS, read, time="timestamp", limit=limit)

@@ -171,7 +171,10 @@ def _spot(context: Context, client: Client, instrument: Instrument) -> Part:
     if client.kind == "spot":
         raise NotOfferedError("it is the pair")
     spot = context.venues.client(client.venue, "spot")
-    return _book(context, spot, spot.instrument(f"{instrument['base']}/{instrument['quote']}", context.left_s))
+    pair = spot.instrument(f"{instrument['base']}/{instrument['quote']}", context.left_s)
+    if pair["quote"] != instrument["quote"]:
+        raise NotOfferedError(f"no pair of {instrument['base']} in {instrument['quote']}, only {pair['symbol']}")
+    return _book(context, spot, pair)
 
 
 def _volatility(context: Context, client: Client, instrument: Instrument) -> Part:

@@ -11,6 +11,8 @@ from mcp_server.venues.reading import Cells, base, difference_bps, moment, numbe
 
 Told = Mapping[str, Any]
 """One instrument in the words of the client library, with the venue's own under ``info``."""
+_TELLING_MORE_OF_ONE = ("deribit",)
+"""Venues whose answers about all leave out what they tell of one: the index, the time."""
 MOST_ASKED = 10
 """How many instruments are asked for one after the other."""
 
@@ -26,7 +28,8 @@ def told(client: Client, method: str, instruments: list[Instrument], left_s: flo
     Raises :class:`~mcp_server.venues.client.NotOfferedError` where it takes a question per instrument and many are
     asked for.
     """
-    if client.offers(f"{method}s"):
+    alone = len(instruments) == 1 and client.venue.name in _TELLING_MORE_OF_ONE
+    if client.offers(f"{method}s") and not alone:
         return client.ask_all(f"{method}s", left_s=left_s)
     if len(instruments) > 1 and client.offers(method):
         raise NotOfferedError(f"{client.name} tells this of one instrument at a time, so name a symbol")

@@ -1,4 +1,4 @@
-"""Best quotes of many instruments, their changes, windows that end now, and trades in all instruments of a coin."""
+"""Best quotes of many instruments, their changes, windows that end now, and trades and settlements of a coin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.instruments import Instrument, coin
 from mcp_server.venues.reading import Cells, base, difference_bps, moment, number
 
-_KINDS = {"futures": "future", "options": "option"}
+_KINDS = {"futures": "future", "options": "option", "spot": "spot"}
 """Deribit's words for its sections."""
 MOST_TRADES = 1_000
 
@@ -88,6 +88,27 @@ def coin_trades(client: Client, text: str, limit: int, left_s: float) -> list[Ce
         trades += [trade for trade in told["result"]["trades"] if trade["instrument_name"] in listed]
     trades.sort(key=lambda trade: -trade["timestamp"])
     return [_trade(listed[trade["instrument_name"]], trade) for trade in trades[:limit]]
+
+
+def settlements(client: Client, text: str, limit: int, left_s: float) -> list[Cells]:
+    """Of all instruments on a coin, newest first."""
+    if client.venue.name != "deribit":
+        raise NotOfferedError(f"{client.name} tells no settlements of all its contracts together; deribit does")
+    told = client.ask("publicGetGetLastSettlementsByCurrency", {"currency": coin(text), "count": limit}, left_s=left_s)
+    rows = [
+        {
+            "timestamp": moment(row["timestamp"]),
+            "kind": row["type"],
+            "instrument": row.get("instrument_name"),
+            "mark_price": number(row.get("mark_price")),
+            "index_price": number(row.get("index_price")),
+            "position": number(row.get("position")),
+            "profit_loss": number(row.get("profit_loss")),
+            "session_profit_loss": number(row.get("session_profit_loss")),
+        }
+        for row in told["result"]["settlements"]
+    ]
+    return sorted(rows, key=lambda row: row["timestamp"], reverse=True)
 
 
 def _trade(instrument: Instrument, trade: dict[str, Any]) -> Cells:

@@ -131,6 +131,7 @@ VENUES: Mapping[str, Venue] = {
                 "futures": Section(
                     "deribit", ("swap", "future"), quotes=("USD", "USDC", "USDT"), all={"kind": "future"}
                 ),
+                "spot": Section("deribit", ("spot",), quotes=("USDC", "USDT"), all={"kind": "spot"}),
                 "options": Section("deribit", ("option",), quotes=("USD", "USDC"), all={"kind": "option"}),
             },
         ),
