@@ -112,7 +112,7 @@ def liquidity(
     extent = (-0.5, len(books) - 0.5, edges[0], edges[-1])
     image = axes.imshow(np.log10(1 + grid), origin="lower", aspect="auto", extent=extent, cmap="magma")
     axes.plot(np.arange(len(books)), _floats(mids), color="white", linewidth=1, label="mid")
-    axes.legend(fontsize=_SMALL)
+    axes.legend(fontsize=_SMALL, facecolor="black", labelcolor="white")
     axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=_SMALL)
     _times(axes, times)

@@ -71,7 +71,11 @@ def chart_candles(
     oldest_first = {name: line[::-1] for name, line in values.items()}
     low, high = _extremes(cells["low"], min), _extremes(cells["high"], max)
     beside = {name: line for name, line in oldest_first.items() if _within(line, low, high)}
-    below = {name: line for name, line in oldest_first.items() if name not in beside}
+    below = {
+        name: line
+        for name, line in oldest_first.items()
+        if name not in beside and any(isinstance(value, int | float) for value in line)
+    }
     drawn = {name: cells[name][::-1] for name in ("open", "high", "low", "close", "volume")}
     title = f"{symbol} {market}, {interval} bars to {times[0]:%Y-%m-%d %H:%M} UTC"
     return pictures.shown(answer, lambda: pictures.candles(title, times[::-1], drawn, beside, below))
