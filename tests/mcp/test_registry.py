@@ -54,22 +54,22 @@ def test_a_tool_is_named_described_and_bounded(name: str) -> None:
     tool = TOOLS[name]
     assert re.fullmatch(r"[a-z0-9_]{1,40}", name)
     assert 150 <= len(tool.description) <= 500
-    assert len(shown(name)) / 4 <= (400 if tool.toolset == CORE else 525)
+    assert len(shown(name)) / 4 <= 400
     assert tool.annotations["readOnlyHint"] is not tool.writes
-    assert tool.annotations["destructiveHint"] is tool.writes
+    assert tool.annotations["destructiveHint"] is (tool.writes and not tool.adds)
     assert tool.input_schema["additionalProperties"] is False
     assert '"title"' not in json.dumps(tool.input_schema)
 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_names_are_enumerated_and_optional_arguments_take_null(name: str) -> None:
-    schema = TOOLS[name].input_schema
-    for argument, kind in schema["properties"].items():
-        optional = argument not in schema.get("required", ())
-        assert ("null" in kind["type"]) is optional
-        if argument in ("symbol", "market") and TOOLS[name].toolset != "venues":
-            allowed = SYMBOLS if argument == "symbol" else tuple(MARKETS)
-            assert kind["enum"] == [*allowed, None][: len(allowed) + optional]
+    tool = TOOLS[name]
+    required = tool.input_schema.get("required", ())
+    for argument, kind in tool.input_schema["properties"].items():
+        assert isinstance(kind["type"], str)
+        assert argument in required or complaint(name, {argument: None}).startswith(f"{name} needs") is bool(required)
+        if tool.toolset == CORE and argument in ("symbol", "market"):
+            assert kind["enum"] == list(SYMBOLS if argument == "symbol" else MARKETS)
 
 
 def test_the_list_is_the_same_at_every_start() -> None:
