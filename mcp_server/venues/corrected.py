@@ -135,6 +135,13 @@ class KrakenFutures(ccxt.krakenfutures):
         return {**parsed, **{name: None if rate is None else rate * mark for name, rate in told.items()}}
 
 
+class Okx(ccxt.okx):
+    """Candles of contracts tell volume in contracts, as all other amounts are; the library takes that in coin."""
+
+    def parse_ohlcv(self, ohlcv: Any, market: Any = None) -> Any:
+        return [*super().parse_ohlcv(ohlcv, market)[:5], self.safe_number(ohlcv, 5)]
+
+
 class Gate(ccxt.gate):
     """Tickers of contracts tell volume in contracts, as all other amounts are; the library takes that in coin."""
 
@@ -161,6 +168,7 @@ class Kraken(ccxt.kraken):
 
 
 CLIENTS: Mapping[str, type[ccxt.Exchange]] = {
+    "okx": Okx,
     "gate": Gate,
     "kucoinfutures": KucoinFutures,
     "hyperliquid": Hyperliquid,

@@ -109,7 +109,7 @@ class History:
     def interests(self, now_us: int, minutes: int = INTEREST_MINUTES) -> list[Interest]:
         """At round multiples of so many minutes, with what takers did since the one before."""
         past = [one for one in self._interests if one.when_us <= now_us]
-        return past if minutes == INTEREST_MINUTES else _sums(past, minutes * MINUTE_US)
+        return past if minutes == INTEREST_MINUTES else sums(past, minutes * MINUTE_US)
 
     def window(self, now_us: int) -> Candle:
         """Sums of the last 24 hours up to ``now_us`` as one candle, whose start is that of the window."""
@@ -122,7 +122,8 @@ class History:
         return self._minutes[-1].start_us + MINUTE_US if self._minutes else 0
 
 
-def _sums(interests: list[Interest], period_us: int) -> list[Interest]:
+def sums(interests: list[Interest], period_us: int) -> list[Interest]:
+    """Those at round multiples of a period, with what takers did since the one before."""
     found, bought, sold = [], 0, 0
     for one in interests:
         bought, sold = bought + one.positioning.bought, sold + one.positioning.sold
