@@ -44,7 +44,7 @@ class Reader:
 
     def change(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to an action that needs the write token, which is read for this one."""
-        with connect(self._data_dir, scope="write", embedded=False) as store:
+        with connect(self.data_dir, scope="write", embedded=False) as store:
             return store.action(name, body)
 
     def close(self) -> None:
