@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orderflow_assets.features.grid import MIN_BASELINE, Array, before, current, windows
+from orderflow_assets.features.grid import MIN_BASELINE, Array, before, current, totals, windows
 
 ATR_BARS, EXTREME_BARS, RECENT_BARS = 14, 60, 3
 LEAST_EXTREME = 30
@@ -25,10 +25,12 @@ def minute_sigma(mid: Array, outputs: int) -> Array:
     """Root mean square of the 1 min log returns of the 24 h before each bar; NULL under 60."""
     squares = np.full(mid.shape, np.nan)
     squares[:, 1:] = np.diff(np.log(mid), axis=1) ** 2
-    past = before(squares, _DAY, outputs)
-    count = np.isfinite(past).sum(axis=-1)
+    known = np.isfinite(squares[:, :-1])
+    count, total = (
+        totals(part, _DAY, outputs) for part in (known.astype(float), np.where(known, squares[:, :-1], 0.0))
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        sigma = np.sqrt(np.nansum(past, axis=-1) / count)
+        sigma = np.sqrt(total / count)
     return np.where((count >= MIN_BASELINE) & (sigma > 0), sigma, np.nan)
 
 
