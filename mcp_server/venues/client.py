@@ -176,7 +176,7 @@ def _made(section: Section, simulator_url: str | None) -> Any:
             "Install it with: pip install 'orderflow[venues]'. What is stored can be asked without.",
         ) from None
     made = CLIENTS.get(section.client) or getattr(ccxt, section.client)
-    exchange = made({"enableRateLimit": True, "options": dict(section.options)})
+    exchange = made({"enableRateLimit": simulator_url is None, "options": dict(section.options)})
     exchange.has = {**exchange.has, "fetchCurrencies": "on request"}  # not, as else, with each list of instruments
     if simulator_url:
         root = f"{simulator_url.rstrip('/')}/{section.simulated}"
