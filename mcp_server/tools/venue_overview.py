@@ -188,7 +188,7 @@ _TRADES = (
     Column("timestamp", "TIMESTAMP", "of the trade", "UTC"),
     Column("instrument", "VARCHAR", "the venue's own name"),
     Column("price", "DOUBLE", "price", "quote, options settle ccy"),
-    Column("quantity", "DOUBLE", "size; NULL where contracts are dollars", "base"),
+    Column("quantity", "DOUBLE", "size; dollars at the price", "base"),
     Column("side", "VARCHAR", "taker's"),
     Column("index_price", "DOUBLE", "at the trade", "quote"),
     Column("iv", "DOUBLE", "implied by it, options only", "% a year"),

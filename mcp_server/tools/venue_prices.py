@@ -13,7 +13,7 @@ from mcp_server.registry import tool
 from mcp_server.results import Answer
 from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.instruments import coin
-from mcp_server.venues.reading import Cells, answered, base, difference_bps, milliseconds, moment, number
+from mcp_server.venues.reading import Cells, answered, base, difference_bps, milliseconds, moment, number, volume
 from orderflow_streaming.tables import Column
 
 TOOLSET = "venues"
@@ -65,14 +65,14 @@ def ticker_row(told: dict[str, Any], instrument: Any) -> Cells:
         "last": number(told.get("last")),
         "bid": bid,
         "ask": ask,
-        "bid_qty": base(instrument, told.get("bidVolume")),
-        "ask_qty": base(instrument, told.get("askVolume")),
+        "bid_qty": base(instrument, told.get("bidVolume"), bid),
+        "ask_qty": base(instrument, told.get("askVolume"), ask),
         "spread_bps": difference_bps(ask, bid),
         "open_24h": number(told.get("open")),
         "high_24h": number(told.get("high")),
         "low_24h": number(told.get("low")),
         "change_24h_pct": number(told.get("percentage")),
-        "volume_24h_base": base(instrument, told.get("baseVolume")),
+        "volume_24h_base": volume(instrument, told.get("baseVolume")),
         "volume_24h_quote": number(told.get("quoteVolume")),
         "vwap_24h": number(told.get("vwap")),
         "mark_price": number(told.get("markPrice")),
@@ -122,7 +122,8 @@ def venue_top_movers(
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         rows, said = _tickers(context)(client)
-        moved = [row for row in rows if row["change_24h_pct"] is not None and row["volume_24h_base"]]
+        traded = [row for row in rows if row["volume_24h_base"] or row["volume_24h_quote"]]
+        moved = [row for row in traded if row["change_24h_pct"] is not None]
         return sorted(moved, key=lambda row: -abs(row["change_24h_pct"]))[:limit], said
 
     names = ("instrument", "timestamp", "last", "change_24h_pct", "high_24h", "low_24h", "volume_24h_quote")
@@ -199,7 +200,7 @@ def _side(instrument: Any, levels: list[list[float]]) -> list[tuple[float, float
     side: list[tuple[float, float | None, float | None]] = []
     total: float | None = 0.0
     for price, amount, *_ in levels:
-        size = base(instrument, amount)
+        size = base(instrument, amount, price)
         total = None if total is None or size is None else total + size
         side.append((float(price), size, total))
     return side
@@ -257,7 +258,8 @@ def venue_trades(
 
 
 def _trade(instrument: Any, trade: dict[str, Any]) -> Cells:
-    price, quantity = number(trade["price"]), base(instrument, trade["amount"])
+    price = number(trade["price"])
+    quantity = base(instrument, trade["amount"], price)
     return {
         "timestamp": moment(trade["timestamp"]),
         "price": price,
@@ -306,8 +308,8 @@ def venue_klines(
         )
         names = [column.name for column in _KLINES]
         rows = [
-            dict(zip(names, (moment(at), *prices, base(instrument, volume)), strict=True))
-            for at, *prices, volume in reversed(told[-limit:])
+            dict(zip(names, (moment(at), *prices, volume(instrument, traded)), strict=True))
+            for at, *prices, traded in reversed(told[-limit:])
         ]
         return rows, {"symbol": instrument["symbol"], "instrument": instrument["id"], "interval": interval}
 

@@ -12,7 +12,7 @@ from mcp_server.errors import ToolError
 from mcp_server.venues import perpetuals, volatility
 from mcp_server.venues.client import Client, NotOfferedError, NotSimulatedError
 from mcp_server.venues.instruments import Instrument
-from mcp_server.venues.reading import Cells, base, difference_bps, moment, number
+from mcp_server.venues.reading import Cells, base, difference_bps, moment, number, volume
 
 LEVELS = 20
 """Levels of each side of the book that are asked for."""
@@ -104,7 +104,7 @@ def _ticker(context: Context, client: Client, instrument: Instrument) -> Part:
         "high_24h": number(told.get("high")),
         "low_24h": number(told.get("low")),
         "change_24h_pct": number(told.get("percentage")),
-        "volume_24h_base": base(instrument, told.get("baseVolume")),
+        "volume_24h_base": volume(instrument, told.get("baseVolume")),
         "volume_24h_quote": number(told.get("quoteVolume")),
         "mark_price": number(told.get("markPrice")),
         "index_price": number(told.get("indexPrice")),
@@ -123,12 +123,17 @@ def _book(context: Context, client: Client, instrument: Instrument) -> Part:
         "ask_price": ask,
         "mid_price": None if bid is None or ask is None else (bid + ask) / 2,
         "spread_bps": difference_bps(ask, bid),
-        "bid_qty_sum": base(instrument, bought),
-        "ask_qty_sum": base(instrument, sold),
+        "bid_qty_sum": _coins(instrument, bids),
+        "ask_qty_sum": _coins(instrument, asks),
         "depth_imbalance": (bought - sold) / (bought + sold) if bought + sold else None,
         "levels": max(len(bids), len(asks)),
     }
     return Part(figures, moment(told.get("timestamp")))
+
+
+def _coins(instrument: Instrument, levels: Sequence[Any]) -> float | None:
+    sizes = [base(instrument, amount, price) for price, amount, *_ in levels]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _trades(context: Context, client: Client, instrument: Instrument) -> Part:

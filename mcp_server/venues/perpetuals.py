@@ -175,12 +175,13 @@ def _largest(client: Client, instruments: list[Instrument], left_s: float) -> li
 
 def _ticker_interest(amount: str, value: str | None) -> Callable[[Instrument, Told], Cells]:
     def read(instrument: Instrument, told: Told) -> Cells:
-        info = told["info"]
-        return {
-            "timestamp": moment(told.get("timestamp")),
-            "open_interest": base(instrument, number(info.get(amount))),
-            "open_interest_usd": number(info.get(value)) if value else None,
-        }
+        info, at = told["info"], moment(told.get("timestamp"))
+        contracts, size = number(info.get(amount)), number(instrument.get("contractSize"))
+        if instrument.get("linear") is False:
+            dollars = None if contracts is None or size is None else contracts * size
+            return {"timestamp": at, "open_interest": None, "open_interest_usd": dollars}
+        worth = number(info.get(value)) if value else None
+        return {"timestamp": at, "open_interest": base(instrument, contracts), "open_interest_usd": worth}
 
     return read
 

@@ -29,9 +29,9 @@ def _quote(instrument: Instrument, told: dict[str, Any]) -> Cells:
         "instrument": instrument["id"],
         "timestamp": moment(told.get("timestamp")),
         "bid_price": bid,
-        "bid_qty": base(instrument, told.get("bidVolume")),
+        "bid_qty": base(instrument, told.get("bidVolume"), bid),
         "ask_price": ask,
-        "ask_qty": base(instrument, told.get("askVolume")),
+        "ask_qty": base(instrument, told.get("askVolume"), ask),
         "mid_price": middle,
         "spread_bps": difference_bps(ask, bid),
     }
@@ -112,11 +112,12 @@ def settlements(client: Client, text: str, limit: int, left_s: float) -> list[Ce
 
 
 def _trade(instrument: Instrument, trade: dict[str, Any]) -> Cells:
+    price = number(trade["price"])
     return {
         "timestamp": moment(trade["timestamp"]),
         "instrument": instrument["id"],
-        "price": number(trade["price"]),
-        "quantity": base(instrument, trade["amount"]),
+        "price": price,
+        "quantity": base(instrument, trade["amount"], price),
         "side": trade["direction"],
         "index_price": number(trade.get("index_price")),
         "iv": number(trade.get("iv")),

@@ -64,19 +64,27 @@ def number(value: Any) -> float | None:
     return None if value is None or value == "" else float(value)
 
 
-def base(instrument: Instrument, amount: Any) -> float | None:
-    """An amount of the library in base coin; None where it depends on a price, as with futures settled in coin.
+def base(instrument: Instrument, amount: Any, price: float | None = None) -> float | None:
+    """An amount of the library in base coin; of futures settled in coin, which are dollars, at ``price``.
 
     Amounts are contracts where there are contracts, but for venues whose instruments say that they count in coin.
+    None where it depends on a price that is not given.
     """
     if amount is None:
         return None
     if not instrument.get("contract"):
         return float(amount)
-    if not instrument.get("linear") and instrument["type"] != "option":
-        return None
     size = 1.0 if instrument.get("amounts") == "coin" else instrument.get("contractSize")
-    return float(amount) * float(size) if size else None
+    if not size:
+        return None
+    if instrument.get("linear") or instrument["type"] == "option":
+        return float(amount) * float(size)
+    return float(amount) * float(size) / price if price else None
+
+
+def volume(instrument: Instrument, told: Any) -> float | None:
+    """What was traded, in base coin; venues that count in coin tell it so of all instruments."""
+    return number(told) if instrument.get("amounts") == "coin" else base(instrument, told)
 
 
 def difference_bps(first: float | None, second: float | None) -> float | None:
