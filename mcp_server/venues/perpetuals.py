@@ -96,6 +96,15 @@ def _annualised(rate: float | None, hours: float | None) -> Cells:
     return {"funding_rate": rate, "interval_h": hours, "annualized_pct": yearly}
 
 
+_WHOLE_CHAINS = ("deribit",)
+"""Venues that tell of the options on all coins at once."""
+
+
+def _no_options(client: Client) -> None:
+    if client.kind == "options" and client.venue.name not in _WHOLE_CHAINS:
+        raise NotOfferedError(f"{client.name} are told coin by coin: venue_options_summary, venue_option_chain")
+
+
 _MARKS = {"binance": "fetchMarkPrice", "okx": "fetchMarkPrice", "hyperliquid": "fetchFundingRate"}
 """What tells the mark price; tickers do at the others."""
 OKX_TYPES = {"futures": "SWAP", "delivery": "FUTURES", "options": "OPTION", "spot": "MARGIN"}
@@ -105,6 +114,7 @@ def marks(client: Client, instruments: list[Instrument], left_s: float) -> list[
     """Mark and index price, and what lies between them."""
     if client.venue.name == "okx":
         return _okx_marks(client, instruments, left_s)
+    _no_options(client)
     rows = told(client, _MARKS.get(client.venue.name, "fetchTicker"), instruments, left_s)
     return [_row(item, _mark(rows[item["symbol"]])) for item in instruments if _in(rows, item)]
 
@@ -143,6 +153,7 @@ _IN_TICKERS: Mapping[str, tuple[str, str | None]] = {
 
 def interest(client: Client, instruments: list[Instrument], left_s: float) -> list[Cells]:
     """Open interest, largest value first: the value told, or else open interest times mark price."""
+    _no_options(client)
     name = client.venue.name
     if name in _IN_TICKERS:
         read: Callable[[Instrument, Told], Cells] = _ticker_interest(*_IN_TICKERS[name])
