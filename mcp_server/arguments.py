@@ -33,10 +33,20 @@ def one_of(names: Iterable[str]) -> GetPydanticSchema:
     return GetPydanticSchema(lambda source, handler: schema)
 
 
+def named(names: Iterable[str], said: str) -> GetPydanticSchema:
+    """Restricts a string to ``names`` which the schema does not spell out: ``said`` tells where they are listed."""
+    schema = core_schema.literal_schema(list(names))
+    return GetPydanticSchema(
+        lambda source, handler: schema, lambda core, handler: {"type": "string", "description": said}
+    )
+
+
 Symbol = Annotated[str, one_of(SYMBOLS), BeforeValidator(_upper)]
 Market = Annotated[str, one_of(MARKETS)]
+NamedMarket = Annotated[str, named(MARKETS, "such as binance_futures, see markets_list")]
+"""For tools outside the core that have many arguments."""
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
-Time = Annotated[str, Field(description="ISO 8601 UTC, or back from now: 15m 2h 7d")]
+Time = Annotated[str, Field(description="ISO 8601 UTC, or ago: 15m 2h 7d")]
 Cursor = Annotated[str, Field(description="meta.next_cursor")]
 Format = Literal["concise", "detailed"]
 

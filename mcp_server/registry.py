@@ -130,23 +130,19 @@ def _arguments(function: Callable[..., Answer]) -> type[BaseModel]:
 
 
 def schema(arguments: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema without titles. Whatever has a default may be null, which means the default."""
+    """The JSON schema without titles. What is optional may be null too; the schema only says what to send."""
     schema = arguments.model_json_schema()
-    properties = {name: _untitled(value) for name, value in schema.get("properties", {}).items()}
+    properties = {name: _given(_untitled(value)) for name, value in schema.get("properties", {}).items()}
     required = schema.get("required", [])
-    for name in properties.keys() - set(required):
-        properties[name] = _nullable(properties[name])
     result = {"type": "object", "properties": properties, "additionalProperties": False}
     return result | ({"required": required} if required else {})
 
 
-def _nullable(value: dict[str, Any]) -> dict[str, Any]:
-    """The schema that also takes null; a default of null goes without saying."""
+def _given(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is not null; a default of null goes without saying."""
     inner = next((part for part in value.get("anyOf", ()) if part != {"type": "null"}), value)
     outer = {key: value[key] for key in ("description", "default") if value.get(key) is not None}
-    merged = {key: item for key, item in inner.items() if key != "default"} | outer
-    merged["type"] = [merged["type"], "null"]
-    return merged | ({"enum": [*merged["enum"], None]} if "enum" in merged else {})
+    return {key: item for key, item in inner.items() if key != "default"} | outer
 
 
 def _untitled(value: Any) -> Any:
@@ -213,7 +209,7 @@ def _allowed(kind: dict[str, Any]) -> str:
     """What an argument takes, in words."""
     names = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
     types = [kind["type"]] if isinstance(kind["type"], str) else kind["type"]
-    said = " or ".join(names.get(name, f"an {name}") for name in types if name != "null")
+    said = " or ".join(names.get(name, f"an {name}") for name in types)
     low, high = kind.get("minimum", kind.get("exclusiveMinimum")), kind.get("maximum")
     limits = f" from {low} to {high}" if high is not None else ""
     length = kind.get("maxLength", kind.get("maxItems"))

@@ -79,7 +79,7 @@ class Alias:
         own = {}
         for name, place in self.renamed.items():
             if isinstance(place, As):
-                own[name] = {"type": ["number", "string", "null"], "description": f"becomes {place.argument}"}
+                own[name] = {"type": ["number", "string"], "description": f"becomes {place.argument}"}
             else:
                 own[name] = tool[place]
         taken = {place.argument if isinstance(place, As) else place for place in self.renamed.values()}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from mcp_server.arguments import Format, Symbol, Time, moment, one_of
+from mcp_server.arguments import Format, Symbol, Time, moment, named
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import Tool, schema, tool
@@ -26,12 +26,9 @@ SHORT = 24
 """Entries of a list that a concise answer keeps, the newest."""
 log = logging.getLogger(__name__)
 
-Exchange = Annotated[str, one_of(exchanges())]
+Exchange = Annotated[str, named(exchanges(), "exchange or market, such as binance")]
 _PARTS = (Column("part", "VARCHAR"), undeclared("value"))
-_ABOUT = (
-    "Computed from rows stored up to end (default: the newest minute); exchange may name an exchange or a market. "
-    "meta has signals, and errors where a part is absent."
-)
+_ABOUT = "From rows stored up to end (default: newest). meta has signals, and errors where a part is absent."
 
 
 class Call(BaseModel):

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from mcp_server import correlations, frames, pictures, windows
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time, moment, span
+from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol, Time, moment, span
 from mcp_server.buckets import WIDTHS
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
@@ -41,7 +41,7 @@ _BOOKS = STREAMS["orderbooks"].table
 def chart_candles(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     interval: Literal["1m", "5m", "15m", "1h", "4h"] = "5m",
     bars: Annotated[int, Field(ge=2, le=200)] = 50,
     overlays: Annotated[
@@ -152,7 +152,7 @@ _COLUMNS = 90
 def chart_liquidity(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     levels: Annotated[int, Field(ge=1, le=50, description="a side")] = 20,
     walls: bool = True,
     minutes: Annotated[int, Field(ge=1, le=240, description="before the newest book")] = 15,
@@ -162,22 +162,19 @@ def chart_liquidity(
     mark). Ten levels a side are stored, more where the venue sends more. Prices in quote currency, sizes in base coin;
     times UTC."""
     equals = windows.series(symbol, market)
-    where, values = windows.conditions(_BOOKS, equals, None, None)
-    sides = {side: _levels(side) for side in ("bid", "ask")}
+    last = windows.newest(context, _BOOKS, equals=equals, columns=("timestamp",), limit=1)
+    if not len(last):
+        return windows.empty(_BOOKS, _LEVELS, last.hint or "")
+    until: datetime = last.values[0][0]
+    where, values = windows.conditions(_BOOKS, equals, until - timedelta(minutes=minutes), None)
     sql = f"""
-        WITH mine AS (SELECT * FROM main.orderbooks WHERE {where}),
-        ends AS (SELECT max(timestamp) AS last FROM mine)
-        SELECT * FROM (
-            SELECT timestamp, mid_price, {sides["bid"]} AS bid, {sides["ask"]} AS ask,
-                   timestamp > last - INTERVAL {minutes} MINUTE AS inside,
-                   floor(epoch(last - timestamp) * {_COLUMNS} / {60 * minutes}) AS place, id
-            FROM mine JOIN ends ON timestamp > last - INTERVAL {minutes} MINUTE
-        ) QUALIFY row_number() OVER (PARTITION BY place ORDER BY timestamp DESC, id DESC) = 1 ORDER BY timestamp"""
-    found = windows.fetched(context, _BOOKS, sql, values)
-    if found is None:
-        return windows.empty(_BOOKS, _LEVELS, windows.no_table(_BOOKS))
-    if not found.num_rows:
-        return windows.empty(_BOOKS, _LEVELS, windows.why_empty(context, _BOOKS, equals, None, None))
+        SELECT timestamp, mid_price, {_levels("bid")} AS bid, {_levels("ask")} AS ask FROM main.orderbooks
+        WHERE {where} AND timestamp <= ?::TIMESTAMP
+        QUALIFY row_number() OVER (
+            PARTITION BY floor(epoch(?::TIMESTAMP - timestamp) * {_COLUMNS} / {60 * minutes})
+            ORDER BY timestamp DESC, id DESC) = 1
+        ORDER BY timestamp"""
+    found = context.query(sql, [*values, until, until])
     books = found.to_pylist()
     newest = books[-1]
     rows = [row for side in ("bid", "ask") for row in _side(side, newest[side][:levels], walls)]
@@ -221,7 +218,7 @@ _SIGNALS = ("signal", "value", "vote", "side", "confidence", "bar_ts")
 def chart_signals(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     minutes: Annotated[int, Field(ge=2, le=1_440)] = 180,
     alerts: bool = True,
     end: Time | None = None,
@@ -232,17 +229,16 @@ def chart_signals(
     bar_ts is the closing edge, UTC."""
     equals = windows.series(symbol, market)
     until = moment("end", end)
-    where, values = windows.conditions(SIGNALS_TABLE, equals, None, until, "bar_ts")
-    sql = f"""
-        SELECT {", ".join(_SIGNALS)} FROM signals.signals WHERE {where}
-        QUALIFY bar_ts > max(bar_ts) OVER () - INTERVAL {minutes} MINUTE ORDER BY bar_ts"""
     columns = [SIGNALS_TABLE.column(name) for name in _SIGNALS]
-    found = windows.fetched(context, SIGNALS_TABLE, sql, values)
-    if found is None:
-        return windows.empty(SIGNALS_TABLE, columns, windows.no_table(SIGNALS_TABLE))
-    if not found.num_rows:
-        reason = windows.why_empty(context, SIGNALS_TABLE, equals, None, until, "bar_ts")
-        return windows.empty(SIGNALS_TABLE, columns, reason)
+    last = windows.newest(
+        context, SIGNALS_TABLE, equals=equals, columns=("bar_ts",), limit=1, end=end, time="bar_ts", tie="bar_ts"
+    )
+    if not len(last):
+        return windows.empty(SIGNALS_TABLE, columns, last.hint or "")
+    begin = last.values[0][0] - timedelta(minutes=minutes)
+    where, values = windows.conditions(SIGNALS_TABLE, equals, begin, until, "bar_ts")
+    sql = f"SELECT {', '.join(_SIGNALS)} FROM signals.signals WHERE {where} AND bar_ts > ?::TIMESTAMP ORDER BY bar_ts"
+    found = context.query(sql, [*values, begin])
     rows = found.to_pylist()
     newest = {row["signal"]: row for row in rows}
     shown = [[newest[name][column] for column in _SIGNALS] for name in SIGNALS if name in newest]
@@ -277,7 +273,7 @@ _STATES = {"BEAR": "p_bear", "RANGING": "p_ranging", "BULL": "p_bull"}
 def chart_regimes(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     step: Literal["1h", "5m"] = "1h",
     bars: Annotated[int, Field(ge=2, le=1_000, description="steps shown")] = 168,
     history: bool = True,
@@ -321,7 +317,7 @@ _NAMED = 5
 def chart_correlations(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     groups: Groups = ["prices", "orderbook", "trades", "funding", "oi"],  # noqa: B006
     start: Time = "60m",
     end: Time | None = None,

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from mcp_server import catalog, files, frames, windows
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time, span
+from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol, Time, span
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.files import FileFormat
@@ -41,7 +41,7 @@ def table_export(
     context: Context,
     table: Annotated[str, Field(max_length=100, description="main.trades, features.prices, …")],
     symbol: Symbol | None = None,
-    market: Market | None = None,
+    market: NamedMarket | None = None,
     columns: Names | None = None,
     start: Time | None = None,
     end: Time | None = None,
@@ -93,7 +93,7 @@ def _cell(column: Column, format: FileFormat) -> str:
 def features_export(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     groups: Groups = ["prices", "orderbook", "trades"],  # noqa: B006
     features: Names | None = None,
     include_composite: Annotated[bool, Field(description="the composite signals too")] = False,
@@ -103,10 +103,9 @@ def features_export(
     file_name: FileName | None = None,
     limit: Rows = 10_000,
 ) -> Answer:
-    """Write minute rows of several groups of features side by side to a new CSV or Parquet file in the exports folder
-    of the data, oldest first, a column per group and feature, empty where undefined. The answer has the file and a
-    resource link. Never replaces a file, never writes elsewhere. bar_ts is the closing edge, UTC. To look at rows
-    here use features_query."""
+    """Write minute rows of groups of features side by side to a new file in the exports folder of the data, oldest
+    first, a column per feature, empty where undefined. The answer has a resource link. Never replaces a file. bar_ts is
+    the closing edge, UTC. To look at rows use features_query."""
     equals = windows.series(symbol, market)
     edges = span(start, end)
     wanted = [*groups, COMPOSITE] if include_composite else groups

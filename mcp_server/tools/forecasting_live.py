@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mcp_server import catalog
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time, moment, one_of
+from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol, Time, moment, one_of
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import tool
@@ -49,7 +49,7 @@ _FORECAST = (
 def forecast_now(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     target: Target = "price",
     model: Model | None = None,
     members: Annotated[list[str], Field(max_length=8, description="of an ensemble_… model")] | None = None,
@@ -124,7 +124,7 @@ def model_cross_validate(
     context: Context,
     symbol: Symbol,
     model: Model,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     target: Target = "price",
     strategy: Literal[
         "expanding", "sliding", "walk_forward", "blocked", "purged_kfold", "combinatorial_purged"

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mcp_server import correlations, frames, windows
-from mcp_server.arguments import DEFAULT_MARKET, Cursor, Limit, Market, Symbol, Time, span
+from mcp_server.arguments import DEFAULT_MARKET, Cursor, Limit, NamedMarket, Symbol, Time, span
 from mcp_server.context import Context
 from mcp_server.frames import Frame, Groups, Names
 from mcp_server.registry import tool
@@ -44,7 +44,7 @@ def answered(frame: Frame, context: Context, equals: dict[str, Any], edges: Edge
 def features_query(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     groups: Groups = ["prices"],  # noqa: B006
     features: Names | None = None,
     start: Time | None = None,
@@ -92,7 +92,7 @@ _STATISTICS = (
 def feature_statistics_get(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     groups: Groups = ["prices"],  # noqa: B006
     features: Names | None = None,
     start: Time = "60m",
@@ -145,7 +145,7 @@ _CLUSTERS = (
 def feature_correlations_get(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     groups: Groups = ["prices", "orderbook", "trades", "funding", "oi"],  # noqa: B006
     features: Names | None = None,
     start: Time = "60m",
@@ -156,9 +156,9 @@ def feature_correlations_get(
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7,
     limit: Limit = 40,
 ) -> Answer:
-    """Which features moved together over a window of stored minutes. pairs: strongest first, across keeps pairs of
-    different groups; clusters: features joined by |correlation| of at least threshold. A pair needs 30 minutes in which
-    both have a value and change. Trending features correlate by chance; in an hour many pairs do. Times UTC."""
+    """Which features moved together over stored minutes. pairs: strongest first, across keeps those of different
+    groups; clusters: joined by |correlation| of at least threshold. A pair needs 30 minutes in which both have a value.
+    In an hour many do by chance."""
     equals = windows.series(symbol, market)
     edges = span(start, end)
     frame = frames.read(context, equals, groups, features, edges, MOST_MINUTES)

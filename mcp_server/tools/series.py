@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mcp_server.analysis import Asked, analysed
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol, Time
+from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol, Time
 from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer
@@ -37,7 +37,7 @@ _FORECAST = (_TIME, *(Column(name, "DOUBLE", unit="base") for name in ("forecast
 def series_forecast(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "1h",
     hours: Hours = 168,
@@ -49,7 +49,7 @@ def series_forecast(
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95,
 ) -> Answer:
     """Forecast the next steps of one stored column with the model's own interval. auto takes the model with the least
-    error over past origins, the last value (naive) being one of them; meta has every model's mase, skill against naive
+    error over past origins, naive (last value) among them; meta has every model's mase, skill against naive
     and coverage: skill at or below 0 is no better. fold says what stands for an interval."""
     asked = Asked(symbol, market, column, interval, hours, end, fold)
     from orderflow_assets.timeseries.forecasting import forecast
@@ -71,7 +71,7 @@ _ANOMALIES = (_TIME, *(Column(name, "DOUBLE", unit="base") for name in ("value",
 def series_anomalies(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "5m",
     hours: Hours = 24,
@@ -83,8 +83,8 @@ def series_anomalies(
     baseline: Annotated[int, Field(ge=20, le=1440, description="values before each")] = 60,
 ) -> Answer:
     """Values of one stored column that do not fit the ones before them, newest first. Each value is judged by its past
-    alone; ensemble flags where two of six methods agree and score counts them. Prices need log_returns, steady columns
-    levels. threshold defaults to the method's own, in meta. Missing values are never anomalies."""
+    alone; ensemble flags what two of six methods flag; score counts them. Prices need log_returns, steady columns
+    levels. threshold defaults to the method's own, in meta."""
     asked = Asked(symbol, market, column, interval, hours, end, fold)
     from orderflow_assets.timeseries.anomalies import anomalies
 
@@ -111,7 +111,7 @@ _CHANGES = (
 def series_change_points(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "1h",
     hours: Hours = 168,
@@ -151,7 +151,7 @@ _FEATURES = (
 def series_features(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "5m",
     hours: Hours = 24,
@@ -184,7 +184,7 @@ _CYCLES = (
 def series_seasonality(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "1h",
     hours: Hours = 336,
@@ -225,7 +225,7 @@ _REGIMES = (
 def series_regimes(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "15m",
     hours: Hours = 168,
@@ -269,7 +269,7 @@ _TREND = (
 def series_trend(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "1h",
     hours: Hours = 168,
@@ -305,7 +305,7 @@ _SIMILAR = (
 def series_similar(
     context: Context,
     symbol: Symbol,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     column: StoredColumn = "bars.close",
     interval: Interval = "15m",
     hours: Hours = 336,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mcp_server import dagster
-from mcp_server.arguments import DEFAULT_MARKET, Market, Symbol
+from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import tool
@@ -29,7 +29,7 @@ def model_train(
     context: Context,
     symbol: Symbol,
     confirm: Agreed,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     models: Names | None = None,
     tuning_trials: Annotated[int, Field(ge=0, le=200)] = 0,
     days: Days = 14,
@@ -48,7 +48,7 @@ def backtest_start(
     context: Context,
     symbol: Symbol,
     confirm: Agreed,
-    market: Market = DEFAULT_MARKET,
+    market: NamedMarket = DEFAULT_MARKET,
     models: Names | None = None,
     days: Days = 30,
     test_share: Annotated[float, Field(gt=0, lt=1, description="newest share to forecast")] = 0.5,

@@ -111,7 +111,7 @@ def test_arguments_are_typed_as_declared(ask: Ask) -> None:
         "description": "minutes of the volatility that is judged",
         "maximum": 1440,
         "minimum": 5,
-        "type": ["integer", "null"],
+        "type": "integer",
     }
     with pytest.raises(ToolError, match="from 5 to 1440"):
         ask("calculate_volatility_regime", **AT, short_window=2)

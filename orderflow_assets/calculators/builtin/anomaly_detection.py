@@ -29,14 +29,14 @@ def anomaly_detection(
     end: datetime,
     *,
     data_type: Annotated[DataType, Field(description="what is looked at")] = "prices",
-    hours: Annotated[int, Field(ge=1, le=720, description="hours to look back")] = 24,
-    method: Annotated[Method, Field(description="ensemble runs all and counts their votes")] = "ensemble",
-    zscore_threshold: Annotated[float, Field(gt=0, le=20, description="standard deviations for zscore")] = 3.0,
-    rolling_window: Annotated[int, Field(ge=20, le=1440, description="values of the baseline before each")] = 60,
-    interval: Annotated[Interval, Field(description="step of the series")] = "1m",
+    hours: Annotated[int, Field(ge=1, le=720, description="look back")] = 24,
+    method: Annotated[Method, Field(description="ensemble: all, by votes")] = "ensemble",
+    zscore_threshold: Annotated[float, Field(gt=0, le=20, description="for zscore")] = 3.0,
+    rolling_window: Annotated[int, Field(ge=20, le=1440, description="values before each")] = 60,
+    interval: Annotated[Interval, Field(description="step")] = "1m",
 ) -> Result:
-    """Outliers of the log returns of price or open interest, or of the logarithm of volume or spread, each value
-    judged by the values before it alone. A value is an anomaly of the ensemble where two methods flag it."""
+    """Outliers of log returns of price or open interest, or of log volume or spread, each judged by the values before
+    it. The ensemble flags what two methods flag."""
     try:
         series = subject_series(store, data_type, symbol, exchange, interval, end, hours)
         values = steady(series, data_type)
