@@ -39,7 +39,11 @@ def tables_list(context: Context, schema_name: str | None = None) -> Answer:
         (table.qualified, *counted.get(table.qualified, (None, None)), table.time, table.doc.partition("\n")[0])
         for table in chosen
     ]
-    return Answer.rows(_TABLES, rows, source="store")
+    answer = Answer.rows(_TABLES, rows, source="store")
+    size = context.query("SELECT sum(block_size * total_blocks)::BIGINT FROM pragma_database_size()")[0][0].as_py()
+    rows_stored = sum(count for count, _ in counted.values())
+    answer.meta = {"tables_stored": len(counted), "rows_stored": rows_stored, "database_bytes": size}
+    return answer
 
 
 def stored(context: Context, names: list[str]) -> dict[str, tuple[int, datetime | None]]:
