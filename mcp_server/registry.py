@@ -234,6 +234,13 @@ def find(name: str, known: Mapping[str, Tool]) -> Tool:
     alias = declared_aliases().get(name)
     if alias and alias.tool in known:
         return known[alias.tool].under(alias)
+    declared = declared_tools().get(alias.tool if alias else name)
+    if declared and declared.writes:
+        raise ToolError(
+            "read_only",
+            f"{name} writes, and this server does not offer it.",
+            f"Start it with --allow-write and toolset {declared.toolset} where that is wanted.",
+        )
     hint = suggestion(name, list(known)).strip()
     nearest = hint.split("'")[1] if hint else None
     raise ToolError(

@@ -13,6 +13,7 @@ from mcp_server.context import Context
 from mcp_server.registry import tool
 from mcp_server.results import Answer, undeclared
 from mcp_server.tools.analytics import FEES, PAIR, pair
+from mcp_server.tools.history import spelled
 from orderflow_assets.analytics.fees import taker_fee_bps
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.schema import STREAMS
@@ -23,9 +24,8 @@ CARRIED_S = 10
 """Seconds for which a quote stands where its venue sends no other."""
 _QUOTES = STREAMS["prices"].table
 _SERIES = ("symbol", "exchange", "market_type")
-_SPELLED = {"gate_futures": "gateio_futures"}
 
-Spelled = Annotated[Market, BeforeValidator(lambda value: _SPELLED.get(value, value))]
+Spelled = Annotated[Market, BeforeValidator(spelled)]
 Net = Annotated[float, Field(ge=-100, le=100, description="smallest net spread, percent")]
 _NET = "net_pct"
 _AGES = (

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from mcp_server import buckets, windows
-from mcp_server.arguments import DEFAULT_ROWS, Cursor, Limit, Symbol, Time, one_of, span
+from mcp_server.arguments import DEFAULT_ROWS, Cursor, Limit, Symbol, Time, named, one_of, span
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
 from mcp_server.registry import tool
@@ -28,7 +28,17 @@ _HIDDEN = {"id", "received_at", "source_seq", "symbol", "raw_quantity", "bid_tai
 _SIDES = {"trades": ("buy", "sell"), "liquidations": ("long", "short")}
 _VALUES = {"trades": "quote_value", "liquidations": "value_usd"}
 
-Venue = Annotated[str, one_of(exchanges()), BeforeValidator(lambda value: _SPELLED.get(value, value))]
+
+def spelled(value: Any) -> Any:
+    """An exchange or market by the name that other sources give it, as we call it."""
+    return _SPELLED.get(value, value) if isinstance(value, str) else value
+
+
+Venue = Annotated[
+    str,
+    named(exchanges(), "exchange or market: binance, okx_futures, …"),
+    BeforeValidator(spelled),
+]
 MarketType = Literal["futures", "spot"]
 Stream = Annotated[str, one_of(STREAMS)]
 
@@ -49,15 +59,15 @@ def history_get(
     exchange: Venue | None = None,
     market_type: MarketType | None = None,
     side: Literal["buy", "sell", "long", "short"] | None = None,
-    min_value: Annotated[float, Field(ge=0, description="smallest value of a trade or liquidation")] | None = None,
+    min_value: Annotated[float, Field(ge=0)] | None = None,
     start: Time | None = None,
     end: Time | None = None,
     limit: Limit = DEFAULT_ROWS,
     cursor: Cursor | None = None,
 ) -> Answer:
-    """Rows of one stored stream as the venues published them, newest first, of one exchange, market, or all. trades and
-    liquidations: side (the taker's; the position closed), min_value in quote currency, meta.totals per market of the
-    window. Order books come without deep levels: book_latest has the newest. Times UTC; for sums history_aggregate."""
+    """Rows of one stored stream as published, newest first, of an exchange, market or all. trades and liquidations
+    take side (the taker's; the position closed) and min_value in quote currency, and meta.totals sums the window. For
+    the book's levels use book_latest. Times UTC."""
     table = STREAMS[stream].table
     if (side or min_value is not None) and stream not in _SIDES:
         raise ToolError("argument", f"{stream} has no side and no value.", "Only trades and liquidations have them.")
@@ -119,10 +129,9 @@ def history_aggregate(
     price_buckets: Annotated[int, Field(ge=1, le=200)] = 20,
     limit: Limit = DEFAULT_ROWS,
 ) -> Answer:
-    """Sums over stored rows, per market. price_ohlc: candles of the trades; volatility: standard deviation and sum of
-    squares of one-minute returns, per interval; funding_cumulative: rates at settlements, running sum;
-    liquidation_cascade: forced closures per interval against the median one; volume_profile: volume by price over the
-    window. bar_ts is the closing edge, UTC, newest first."""
+    """Sums over stored rows per market and interval, newest first: candles of the trades, volatility of one-minute
+    returns, funding at settlements with its running sum, forced closures against the median interval; volume_profile
+    is by price over the window. meta.measured says how. bar_ts is the closing edge, UTC."""
     declared = buckets.VIEWS[view]
     equals = series(symbol, exchange, market_type)
     edges = span(start, end)
@@ -214,7 +223,10 @@ def price_context_get(
     equals = series(symbol, exchange, market_type)
     columns = list(_CONTEXT)
     longest = max(minutes)
-    where, values = windows.conditions(table, equals, None, None)
+    ends = windows.latest(context, table, ("timestamp", *_SERIES), equals, _SERIES)
+    if not len(ends):
+        return windows.empty(table, columns, ends.hint or "")
+    where, values = windows.conditions(table, equals, min(ends.values[0]) - timedelta(minutes=longest), None)
     sql = f"""
         WITH mine AS (SELECT exchange, market_type, timestamp, mid_price FROM {table.qualified} WHERE {where}),
         ends AS (SELECT exchange, market_type, max(timestamp) AS last FROM mine GROUP BY ALL),
@@ -237,13 +249,8 @@ def price_context_get(
         FROM seconds JOIN newest USING (exchange, market_type)
              JOIN asked ON second > last - to_minutes(minutes)
         GROUP BY exchange, market_type, last, price, minutes ORDER BY exchange, market_type, minutes"""
-    found = windows.fetched(context, table, sql, values)
-    if found is None:
-        return windows.empty(table, columns, windows.no_table(table))
-    if not found.num_rows:
-        return windows.empty(table, columns, windows.why_empty(context, table, equals, None, None))
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [_placed(row, now) for row in found.to_pylist()]
+    rows = [_placed(row, now) for row in context.query(sql, values).to_pylist()]
     return Answer.rows(columns, rows, source=table.qualified, time="timestamp", meta=windows.named(equals))
 
 

@@ -283,3 +283,5 @@ def test_only_a_server_that_may_write_exports() -> None:
     reachable = select(declared_tools(), toolsets=("all",)).reachable
     assert not {"table_export", "features_export"} & set(reachable)
     assert declared_tools()["table_export"].annotations["destructiveHint"] is False
+    with pytest.raises(ToolError, match="export_to_csv writes, and this server does not offer it"):
+        find("export_to_csv", reachable)
