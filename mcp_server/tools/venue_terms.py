@@ -19,9 +19,9 @@ from orderflow_streaming.tables import Column
 _AT = Column("timestamp", "TIMESTAMP", "event time; NULL where the venue tells none", "UTC")
 _TIERS = (
     Column("tier", "INTEGER", "1 is for the smallest positions", "tier"),
-    Column("min_notional", "DOUBLE", "from this position on", "currency"),
-    Column("max_notional", "DOUBLE", "up to this", "currency"),
-    Column("currency", "VARCHAR", "of the sizes"),
+    Column("min_size", "DOUBLE", "from this position on", "size_in"),
+    Column("max_size", "DOUBLE", "up to this", "size_in"),
+    Column("size_in", "VARCHAR", "currency, or contracts"),
     Column("maintenance_margin", "DOUBLE", "below it a position is closed", "fraction of position"),
     Column("max_leverage", "DOUBLE", "largest leverage", "times"),
 )

@@ -12,13 +12,14 @@ from mcp_server.venues.reading import Cells, moment, number
 
 
 def tiers(client: Client, instrument: Instrument, left_s: float) -> list[Cells]:
-    """Smallest positions first."""
+    """Smallest positions first. OKX tells sizes in contracts, the others in currency."""
+    contracts = client.venue.name == "okx"
     return [
         {
             "tier": int(tier["tier"]) if tier.get("tier") is not None else None,
-            "min_notional": number(tier.get("minNotional")),
-            "max_notional": number(tier.get("maxNotional")),
-            "currency": tier.get("currency"),
+            "min_size": number(tier.get("minNotional")),
+            "max_size": number(tier.get("maxNotional")),
+            "size_in": "contracts" if contracts else tier.get("currency"),
             "maintenance_margin": number(tier.get("maintenanceMarginRate")),
             "max_leverage": number(tier.get("maxLeverage")),
         }

@@ -14,6 +14,9 @@ from mcp_server.aliases import declared_aliases
 from mcp_server.aliases.venues_okx import ALIASES as OKX
 from mcp_server.errors import ToolError
 from mcp_server.registry import checked, declared_tools, find
+from mcp_server.venues import conditions, statistics
+from mcp_server.venues.client import Client
+from mcp_server.venues.venue import VENUES
 from orderflow_streaming.simulator.crowd import Positioning
 from orderflow_streaming.simulator.history import Interest, sums
 from tests.mcp.conftest import Ask, asking
@@ -256,3 +259,80 @@ def test_the_words_of_a_venue_become_ours(name: str, sent: dict[str, Any], wante
 def test_a_section_that_is_not_there_is_refused_in_the_words_of_the_name() -> None:
     with pytest.raises(ToolError, match="inst_type"):
         checked(find(OKX[1].name, TOOLS), {"inst_type": "WARRANT"})
+
+
+class Telling(Client):
+    """A client whose venue answers what its documentation shows."""
+
+    def __init__(self, exchange: str, told: Any) -> None:
+        self.venue, self.kind, self._told = VENUES[exchange], "futures", told
+
+    def ask(self, method: str, *arguments: Any, left_s: float, cached_s: float = 0.0) -> Any:
+        return self._told
+
+
+BTC = {
+    "id": "BTC_USDT",
+    "symbol": "BTC/USDT:USDT",
+    "base": "BTC",
+    "quote": "USDT",
+    "settle": "USDT",
+    "settleId": "usdt",
+    "type": "swap",
+    "contract": True,
+    "linear": True,
+    "contractSize": 0.001,
+}
+
+
+def test_the_sign_of_what_gateio_closes_is_that_of_the_position() -> None:
+    told = [
+        {"time": 1_695_718_000, "contract": "BTC_USDT", "size": 40, "order_price": "26900", "fill_price": "27000"},
+        {"time": 1_695_718_060, "contract": "BTC_USDT", "size": -10, "order_price": "27100", "fill_price": "27050"},
+        {"time": 1_695_718_090, "contract": "ETH_USDT", "size": -10, "order_price": "1", "fill_price": "1"},
+    ]
+    newest, oldest = statistics.liquidations(Telling("gateio", told), [BTC], 10, 1.0)
+    assert (newest["side"], newest["quantity"], newest["value"]) == ("short", 0.01, pytest.approx(270.5))
+    assert (oldest["side"], oldest["price"], oldest["value"]) == ("long", 27_000.0, pytest.approx(1_080.0))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "told", "wanted"),
+    [
+        (
+            "binance",
+            {
+                "symbols": ["BTCUSDT", "ETHUSDT"],
+                "assets": [{"asset": "USDT", "marginBalance": "793930.5", "updateTime": 1_745_366_402_000}],
+            },
+            {"coin": "USDT", "balance": 793_930.5, "covers": 2},
+        ),
+        (
+            "bybit",
+            {
+                "result": {
+                    "updatedTime": "1714003200000",
+                    "list": [{"coin": "USDT", "symbols": "A,B,C", "balance": "4.5", "value": "4.6"}],
+                }
+            },
+            {"coin": "USDT", "balance": 4.5, "balance_usd": 4.6, "covers": 3},
+        ),
+        (
+            "okx",
+            {"data": [{"total": "9", "details": [{"balance": "8.5", "ccy": "USDT", "ts": "1732291200000"}]}]},
+            {"coin": "USDT", "balance": 8.5},
+        ),
+        ("gateio", [{"t": 1_728_604_800, "b": "7.25"}], {"coin": "USDT", "balance": 7.25}),
+    ],
+)
+def test_insurance_funds_as_venues_write_them(exchange: str, told: Any, wanted: dict[str, Any]) -> None:
+    (fund,) = conditions.insurance(Telling(exchange, told), BTC, 1.0)
+    assert fund.items() >= wanted.items()
+    assert fund["timestamp"].year in (2024, 2025)
+
+
+def test_sums_of_a_coin_are_newest_first() -> None:
+    told = {"data": [["1630502400000", "1713028741.6898", "39800873.554"], ["1630598400000", "1", "2"]]}
+    newest, oldest = conditions.coin(Telling("okx", told), "btc", "1h", 1.0)
+    assert (newest["open_interest_usd"], newest["volume_usd"]) == (1.0, 2.0)
+    assert oldest["open_interest_usd"] == pytest.approx(1_713_028_741.6898)
