@@ -9,6 +9,17 @@ _WINDOWS = [5, 15, 60, 240, 1_440]
 """Minutes that a price is compared with to see whether it stands out."""
 
 
+def _whole(value: object) -> int:
+    number = float(str(value))
+    if not number.is_integer():
+        raise ValueError(f"{value!r} is no whole number")
+    return int(number)
+
+
+def _seconds(minutes: object) -> int:
+    return _whole(round(60 * float(str(minutes)), 3))
+
+
 def _stream(name: str, stream: str, unit: str, least: str, **defaults: object) -> Alias:
     """A name for the rows of one stream, back from now by a number of minutes or hours."""
     return Alias(
@@ -56,7 +67,7 @@ ALIASES = (
     Alias(
         "get_price_with_historical_context",
         "price_context_get",
-        renamed={"historical_minutes": As("minutes", lambda value: [int(value)])},
+        renamed={"historical_minutes": As("minutes", lambda value: [_whole(value)])},
         defaults=_BTC | {"exchange": "binance", "market_type": "futures", "minutes": [30]},
     ),
     Alias(
@@ -68,7 +79,7 @@ ALIASES = (
     Alias(
         "analyze_funding_arbitrage",
         "calculate_funding_arbitrage",
-        renamed={"historical_hours": As("hours", int)},
+        renamed={"historical_hours": As("hours", _whole)},
         defaults=_BTC | {"hours": 24},
     ),
     Alias(
@@ -82,7 +93,7 @@ ALIASES = (
     Alias(
         "analyze_for_duration",
         "market_analyze",
-        renamed={"minutes": As("seconds", lambda value: round(60 * float(value)))},
+        renamed={"minutes": As("seconds", _seconds)},
         ignored={"focus": "the answer always has price, flow, regime and bias"},
         defaults=_BTC | {"seconds": 60},
     ),
