@@ -119,7 +119,8 @@ def venue_totals(
     chosen = [market] if market else sections
 
     def read(first: Client) -> tuple[list[Cells], dict[str, Any]]:
-        rows, missing = [], {}
+        rows: list[Cells] = []
+        missing: dict[str, str] = {}
         for kind in chosen:
             try:
                 rows += platform.totals(context.venues.client(first.venue, kind), coin, context.left_s)
@@ -129,7 +130,10 @@ def venue_totals(
         whole = {name: platform.total(row[name] for row in rows) for name in summed}
         said: dict[str, Any] = {"all": whole} if rows else {}
         if exchange == "okx" and coin is None and market is None:
-            said["told_volume_24h_usd"] = platform.okx_volume_usd(first, context.left_s)
+            try:
+                said["told_volume_24h_usd"] = platform.okx_volume_usd(first, context.left_s)
+            except NotOfferedError as error:
+                missing["told_volume_24h_usd"] = str(error)
         return rows, said | ({"missing": missing} if missing else {})
 
     return answered(context, exchange, chosen[0] if chosen else "futures", _TOTALS, read, limit=limit)
