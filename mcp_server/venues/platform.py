@@ -10,7 +10,7 @@ from mcp_server.errors import ToolError
 from mcp_server.venues import options, perpetuals
 from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.instruments import coin
-from mcp_server.venues.reading import Cells, moment, number
+from mcp_server.venues.reading import Cells, moment, number, volume
 
 CURRENCIES_S = 600.0
 """How long a list of currencies serves."""
@@ -125,7 +125,7 @@ def totals(client: Client, text: str | None, left_s: float) -> list[Cells]:
 
 
 def _contracts(client: Client, text: str | None, left_s: float) -> list[Cells]:
-    """Open interest that the venue tells in coin only is valued at the mark price, without one at the last."""
+    """What the venue tells in coin only is valued at the mark price, without one at the last."""
     listed = [item for item in client.instruments(left_s) if text is None or item["base"] == coin(text)]
     tickers = client.ask_all("fetchTickers", left_s=left_s)
     interest = {row["instrument"]: row for row in perpetuals.interest(client, listed, left_s)} if listed else {}
@@ -139,7 +139,7 @@ def _contracts(client: Client, text: str | None, left_s: float) -> list[Cells]:
                 "coin": item["base"],
                 "held_base": held.get("open_interest"),
                 "held_usd": _valued(held.get("open_interest_usd"), held.get("open_interest"), price),
-                "traded_usd": number(ticker.get("quoteVolume")),
+                "traded_usd": _valued(number(ticker.get("quoteVolume")), volume(item, ticker.get("baseVolume")), price),
             }
         )
     return rows
