@@ -92,7 +92,11 @@ def build(calls: Calls, version: str) -> Server:
                 return [
                     ReadResourceContents(content=held.decode() if mime == files.MIME["csv"] else held, mime_type=mime)
                 ]
-            content = resources.read(str(uri), calls.selection.reachable)
+            if str(uri).startswith(resources.ASSET):
+                asset = {"asset": str(uri).removeprefix(resources.ASSET)}
+                content = (await _run(server, pool, calls, calls.reachable("asset_lineage"), asset)).payload
+            else:
+                content = resources.read(str(uri), calls.selection.reachable)
         except ToolError as error:
             raise McpError(types.ErrorData(code=-32002, message=str(error))) from None
         return [ReadResourceContents(content=encode(content), mime_type=resources.JSON)]
@@ -104,8 +108,12 @@ def build(calls: Calls, version: str) -> Server:
                 name=item.name,
                 description=item.description,
                 arguments=[
-                    types.PromptArgument(name=name, description=text, required=False)
-                    for name, text in item.arguments.items()
+                    types.PromptArgument(
+                        name=name,
+                        description=f"{prompts.ARGUMENTS[name]} (default {prompts.DEFAULTS[name]})",
+                        required=False,
+                    )
+                    for name in item.arguments
                 ],
             )
             for item in prompts.PROMPTS.values()
@@ -126,7 +134,8 @@ def build(calls: Calls, version: str) -> Server:
         argument: types.CompletionArgument,
         context: types.CompletionContext | None,
     ) -> types.Completion:
-        values = [value for value in resources.choices(argument.name) if value.startswith(argument.value)]
+        typed = argument.value.lower()
+        values = [value for value in resources.choices(argument.name) if value.lower().startswith(typed)]
         return types.Completion(values=values[:100], total=len(values), hasMore=len(values) > 100)
 
     return server

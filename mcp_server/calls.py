@@ -55,6 +55,10 @@ class Calls:
         """The listed tool called ``name``; raises :class:`~mcp_server.errors.ToolError`."""
         return find(name, self.selection.listed)
 
+    def reachable(self, name: str) -> Tool:
+        """The tool called ``name``, listed or not; raises :class:`~mcp_server.errors.ToolError`."""
+        return find(name, self.selection.reachable)
+
     def run(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer's payload; raises :class:`~mcp_server.errors.ToolError`."""
         return self.reply(tool, arguments).payload

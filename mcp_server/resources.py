@@ -10,6 +10,8 @@ from mcp_server import catalog
 from mcp_server.errors import ToolError
 from mcp_server.files import ADDRESS
 from orderflow_assets.features.catalog import glossary as features
+from orderflow_assets.forecasting.models import SPECS
+from orderflow_assets.signals.catalog import SIGNALS
 from orderflow_assets.signals.catalog import glossary as signals
 from orderflow_assets.tables import declared_tables
 from orderflow_streaming.markets import MARKETS, SYMBOLS
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from mcp_server.registry import Tool
 
 JSON = "application/json"
+ASSET = "flow://asset/"
 _SCHEMA = "flow://schema/"
+_FEATURE = "flow://feature/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ RESOURCES = (
 )
 TEMPLATES = (
     Resource("flow://schema/{table}", "schema", "Columns of a table with types, units and meaning."),
+    Resource("flow://feature/{feature}", "feature", "One feature: definition, unit, range, window, source."),
+    Resource(f"{ASSET}{{key}}", "asset", "What a Dagster asset is made of and what is made of it."),
     Resource(f"{ADDRESS}{{file}}", "export", "A file of rows that an export wrote.", "application/octet-stream"),
 )
 
@@ -54,9 +60,29 @@ def read(uri: str, tools: Mapping[str, Tool]) -> Any:
         if table is None:
             raise catalog.unknown("table", name, list(declared_tables()))
         return table.to_dict() | {"columns": [asdict(column) for column in table.columns]}
+    if uri.startswith(_FEATURE):
+        name = uri.removeprefix(_FEATURE)
+        rows = {row["feature"]: row for row in features()}
+        if name not in rows:
+            raise catalog.unknown("feature", name, list(rows))
+        return rows[name]
     raise ToolError("unknown_resource", f"There is no resource {uri[:80]!r}.", "Read flow://catalog.")
 
 
 def choices(argument: str) -> Iterable[str]:
     """Values that an argument of a prompt or of an address may have."""
-    return {"symbol": SYMBOLS, "market": tuple(MARKETS), "table": tuple(declared_tables())}.get(argument, ())
+    match argument:
+        case "symbol":
+            return SYMBOLS
+        case "market":
+            return tuple(MARKETS)
+        case "table":
+            return tuple(declared_tables())
+        case "feature":
+            return tuple(row["feature"] for row in features())
+        case "signal":
+            return tuple(SIGNALS)
+        case "model":
+            return tuple(SPECS)
+        case _:
+            return ()
