@@ -256,12 +256,12 @@ def _after(cursor: str | None, order: str, second: str, table: Table) -> tuple[s
     if cursor is None:
         return "", []
     time, _, tie = cursor.partition(",")
+    kind = table.column(second).type
     try:
         moment = datetime.fromisoformat(time)
-        value = datetime.fromisoformat(tie) if table.column(second).type == "TIMESTAMP" else int(tie)
+        value: Any = tie if kind == "VARCHAR" else datetime.fromisoformat(tie) if kind == "TIMESTAMP" else int(tie)
     except ValueError:
         raise _no_cursor(cursor) from None
-    kind = table.column(second).type
     return f' AND ("{order}" < ? OR ("{order}" = ? AND "{second}" < ?::{kind}))', [moment, moment, value]
 
 

@@ -10,7 +10,7 @@ from mcp_server import windows
 from mcp_server.arguments import Cursor, Limit, Market, Symbol, Time, one_of
 from mcp_server.context import Context
 from mcp_server.registry import tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, undeclared
 from orderflow_streaming.markets import MARKETS
 from orderflow_streaming.schema import STREAMS
 from orderflow_streaming.tables import Column
@@ -47,11 +47,10 @@ def alerts_list(
         start=start,
         end=end,
         cursor=cursor,
-        tie="timestamp",
     )
 
 
-_CHANGED = (Column("part", "VARCHAR"), Column("value", "JSON"))
+_CHANGED = (Column("part", "VARCHAR"), undeclared("value"))
 
 
 def _change(context: Context, action: str, body: dict[str, Any]) -> Answer:

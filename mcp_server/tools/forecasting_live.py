@@ -16,7 +16,7 @@ from mcp_server.errors import ToolError
 from mcp_server.registry import tool
 from mcp_server.results import Answer, rounded
 from orderflow_assets.forecasting.frame import BARS, FrameError, Series, floor_step, known_until, read_frame
-from orderflow_assets.forecasting.models import SPECS, ModelError, ModelSpec, describe, resolve
+from orderflow_assets.forecasting.models import SPECS, ModelError, ModelSpec, describe, missing, resolve
 from orderflow_assets.forecasting.models.spec import Family
 from orderflow_assets.forecasting.router import PRIORITIES, Route, route
 from orderflow_assets.forecasting.targets import TARGETS
@@ -31,7 +31,7 @@ TOOLSET = "forecasting"
 TIMEOUT_S = 45.0
 SPARE_S = 3.0
 """Left over for making the answer."""
-RUN_IT = "model_train runs it in Dagster where writes are allowed; leaderboard_get says what its training brought."
+RUN_IT = "model_train runs it in Dagster where writes are allowed; forecasts_get has its forecasts while it serves."
 Target = Annotated[str, one_of(TARGETS)]
 Priority = Annotated[str, one_of(PRIORITIES)]
 Model = Annotated[str, Field(max_length=64, description="name or alias; forecast_models_list lists them")]
@@ -64,8 +64,7 @@ def forecast_now(
     Stored forecasts: forecasts_get. Times UTC."""
     series = _series(symbol, market)
     spec, reasons = (_named(model), []) if model else _routed(context, series, target, priority)
-    if reason := _heavy(spec, members):
-        raise ToolError("too_heavy", f"{reason}.", RUN_IT)
+    _require_light(spec, members, RUN_IT)
     frame = _frame(context, series, hours, end)
     if isinstance(frame, str):
         return Answer(_FORECAST, [[] for _ in _FORECAST], BARS, hint=frame)
@@ -139,8 +138,7 @@ def model_cross_validate(
     levels, mape and smape percent and say little of the model. Its spread over the folds is in meta. Full walk-forward
     tests with P&L: backtest_results."""
     series, spec = _series(symbol, market), _named(model)
-    if reason := _heavy(spec, None):
-        raise ToolError("too_heavy", f"{reason}.", "backtest_results has stored tests; backtest_start runs one.")
+    _require_light(spec, None, "backtest_results has stored tests; backtest_start runs one where writes are allowed.")
     frame = _frame(context, series, hours, end)
     if isinstance(frame, str):
         return Answer(_FOLDS, [[] for _ in _FOLDS], BARS, hint=frame)
@@ -232,6 +230,13 @@ def _heavy(spec: ModelSpec, members: list[str] | None) -> str | None:
     return next((reason for one in chosen if (reason := heavy(one))), None)
 
 
+def _require_light(spec: ModelSpec, members: list[str] | None, remedy: str) -> None:
+    if reason := missing(spec):
+        raise _refused(ModelError(reason))
+    if reason := _heavy(spec, members):
+        raise ToolError("too_heavy", f"{reason}.", remedy)
+
+
 def _routed(context: Context, series: Series, target: str, priority: str) -> tuple[ModelSpec, list[str]]:
     """What the router picks, or what it would fall back on where that is too heavy for a call."""
     found: Route = route(context, series.key, target, priority)
@@ -260,7 +265,7 @@ def _refused(error: Exception) -> ToolError:
     if "pip install" in said:
         fact, _, remedy = said.partition(". ")
         return ToolError("missing_library", f"{fact}.", f"{remedy}.")
-    return ToolError("model", f"{said}.", f"Take more hours or another model. {RUN_IT}")
+    return ToolError("model", f"{said}.", "Take other hours or another model; forecast_models_list lists them.")
 
 
 def _rounded(meta: Mapping[str, Any]) -> dict[str, Any]:
