@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from mcp_server import catalog
+from mcp_server import catalog, windows
 from mcp_server.arguments import DEFAULT_MARKET, NamedMarket, Symbol, Time, moment, one_of
 from mcp_server.context import Context
 from mcp_server.errors import ToolError
@@ -19,6 +19,7 @@ from orderflow_assets.forecasting.frame import BARS, FrameError, Series, floor_s
 from orderflow_assets.forecasting.models import SPECS, ModelError, ModelSpec, describe, missing, resolve
 from orderflow_assets.forecasting.models.spec import Family
 from orderflow_assets.forecasting.router import PRIORITIES, Route, route
+from orderflow_assets.forecasting.tables import FORECASTS
 from orderflow_assets.forecasting.targets import TARGETS
 from orderflow_streaming.markets import market as declared_market
 from orderflow_streaming.tables import Column
@@ -31,7 +32,7 @@ TOOLSET = "forecasting"
 TIMEOUT_S = 45.0
 SPARE_S = 3.0
 """Left over for making the answer."""
-RUN_IT = "model_train runs it in Dagster where writes are allowed; forecasts_get has its forecasts while it serves."
+RUN_IT = "model_train trains it in Dagster where writes are allowed; leaderboard_get says how good it was."
 Target = Annotated[str, one_of(TARGETS)]
 Priority = Annotated[str, one_of(PRIORITIES)]
 Model = Annotated[str, Field(max_length=64, description="name or alias; forecast_models_list lists them")]
@@ -60,11 +61,16 @@ def forecast_now(
 ) -> Answer:
     """Train a light model now on stored bars of five minutes and forecast from the newest (or from end). Without model
     the router picks by priority. Point and 80 and 95 % bounds are levels; meta says how it did on the newest day of
-    bars, which it was not trained on: rmae below 1 beats naive. Networks and pretrained models need model_train.
-    Stored forecasts: forecasts_get. Times UTC."""
+    bars, which it was not trained on: rmae below 1 beats naive. Of networks and pretrained models the newest stored
+    forecast is told. Others: forecasts_get. Times UTC."""
     series = _series(symbol, market)
     spec, reasons = (_named(model), []) if model else _routed(context, series, target, priority)
-    _require_light(spec, members, RUN_IT)
+    if heavy := _heavy(spec, members):
+        if members:
+            raise ToolError("too_heavy", f"{heavy}.", "Take other members; forecast_models_list lists models.")
+        return _stored(context, series, target, spec, missing(spec) or heavy)
+    if reason := missing(spec):
+        raise _refused(ModelError(reason))
     frame = _frame(context, series, hours, end)
     if isinstance(frame, str):
         return Answer(_FORECAST, [[] for _ in _FORECAST], BARS, hint=frame)
@@ -138,7 +144,10 @@ def model_cross_validate(
     levels, mape and smape percent and say little of the model. Its spread over the folds is in meta. Full walk-forward
     tests with P&L: backtest_results."""
     series, spec = _series(symbol, market), _named(model)
-    _require_light(spec, None, "backtest_results has stored tests; backtest_start runs one where writes are allowed.")
+    if reason := missing(spec):
+        raise _refused(ModelError(reason))
+    if reason := _heavy(spec, None):
+        raise ToolError("too_heavy", f"{reason}.", "backtest_results has stored tests; backtest_start runs one.")
     frame = _frame(context, series, hours, end)
     if isinstance(frame, str):
         return Answer(_FOLDS, [[] for _ in _FOLDS], BARS, hint=frame)
@@ -230,11 +239,17 @@ def _heavy(spec: ModelSpec, members: list[str] | None) -> str | None:
     return next((reason for one in chosen if (reason := heavy(one))), None)
 
 
-def _require_light(spec: ModelSpec, members: list[str] | None, remedy: str) -> None:
-    if reason := missing(spec):
-        raise _refused(ModelError(reason))
-    if reason := _heavy(spec, members):
-        raise ToolError("too_heavy", f"{reason}.", remedy)
+def _stored(context: Context, series: Series, target: str, spec: ModelSpec, reason: str) -> Answer:
+    """The newest stored forecast of a model that cannot be trained in a call, and why that is what is told."""
+    equals = {"series": series.key, "target": target, "model": spec.name}
+    where, values = windows.conditions(FORECASTS, equals, None, None)
+    names = [column.name for column in _FORECAST]
+    sql = f"""SELECT {", ".join(names)}, issued_at, version FROM {FORECASTS.qualified} WHERE {where}
+        QUALIFY issued_at = max(issued_at) OVER () ORDER BY step"""
+    columns = [FORECASTS.column(name) for name in (*names, "issued_at", "version")]
+    answer = windows.aggregated(context, FORECASTS, columns, sql, values, equals=equals, time="issued_at")
+    answer.hint = f"{reason}. {'This is its newest stored forecast.' if len(answer) else answer.hint} {RUN_IT}"
+    return answer
 
 
 def _routed(context: Context, series: Series, target: str, priority: str) -> tuple[ModelSpec, list[str]]:

@@ -104,8 +104,7 @@ def test_an_ensemble_is_made_of_the_members_asked_for(traded: tuple[Ask, datetim
 @pytest.mark.parametrize(
     ("name", "arguments", "code"),
     [
-        ("forecast_with_darts_dl", {"symbol": "BTCUSDT", "model_name": "NBEATS", "epochs": 5}, "too_heavy"),
-        ("forecast_zero_shot", {"model_variant": "mini"}, "model"),
+        ("cross_validate_timeseries", {"model_name": "NBEATS"}, "too_heavy"),
         ("forecast_now", {"symbol": "BTCUSDT", "model": "ridgee"}, "unknown_name"),
         ("forecast_now", {"symbol": "BTCUSDT", "model": "har"}, "model"),
         ("forecast_now", {"symbol": "BTCUSDT", "model": "ridge", "end": "2d"}, "model"),
@@ -118,6 +117,17 @@ def test_what_cannot_be_forecast_in_a_call_is_refused(
     with pytest.raises(ToolError) as failure:
         traded[0](name, **arguments)
     assert failure.value.code == code
+
+
+def test_of_a_model_too_heavy_for_a_call_the_newest_stored_forecast_is_told(
+    traded: tuple[Ask, datetime], ask: Ask
+) -> None:
+    told = ask("forecast_with_darts_dl", symbol="BTCUSDT", model_name="NBEATS", epochs=5)
+    stored = ask("forecasts_get", symbol="BTCUSDT", target="price")
+    assert cells(told, "point") == cells(stored, "point")
+    assert (set(cells(told, "version")), "newest stored" in told["hint"]) == ({3}, True)
+    nothing = traded[0]("forecast_zero_shot", model_variant="mini")
+    assert (nothing["rows"], "no mini Chronos-2 has been published" in nothing["hint"]) == ([], True)
 
 
 def test_without_bars_the_answer_is_empty_and_says_why(traded: tuple[Ask, datetime], tmp_path: Path) -> None:
