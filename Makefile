@@ -29,7 +29,7 @@ export HISTORY LATE ACTIVITY BOOK_INTERVAL_MS
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast conformance check format docs bench bench-forecast bench-versus clean
+.PHONY: help install demo up test test-fast conformance packages check format docs bench bench-forecast bench-versus clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ test-fast: install ## The tests without the slow ones.
 
 conformance: install ## The official MCP conformance suite and the inspector; needs npx, which fetches them.
 	$(BIN)/python -m tests.mcp.conformance
+
+packages: install ## Build the Claude Desktop bundle (.mcpb) and server.json into dist.
+	PYTHONPATH=. $(BIN)/python packages/build.py dist
 
 check: install ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The official conformance suite and the inspector's strict listing against the real server; `make conformance`.
 
-Both are Node programs, pinned here and fetched by npx, which brings a Node of its own where the installed one is older
+They are Node programs, pinned here and fetched by npx, which brings a Node of its own where the installed one is older
 than they need.
 """
 
@@ -19,6 +19,7 @@ from tests.mcp.processes import environment, http_process
 PROTOCOL = "2025-11-25"
 SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+BUNDLES = "@anthropic-ai/mcpb@2.1.2"
 OLDEST_NODE = 22
 INSTALL_S, RUN_S = 90, 60
 
@@ -35,13 +36,13 @@ class Outcome:
     said: str
 
 
-def missing() -> str | None:
+def missing(*packages: str) -> str | None:
     """Why the programs cannot run here, nothing where they can."""
     if shutil.which("npx") is None:
         return "npx is not installed"
-    for package in (SUITE, INSPECTOR):
+    for package in packages:
         try:
-            done = _npx(package, "node", "--version", timeout_s=INSTALL_S)
+            done = npx(package, "node", "--version", timeout_s=INSTALL_S)
         except subprocess.TimeoutExpired:
             return f"npx did not fetch {package} within {INSTALL_S} s"
         if done.returncode or int(done.stdout.lstrip("v").partition(".")[0] or 0) < OLDEST_NODE:
@@ -52,7 +53,7 @@ def missing() -> str | None:
 def suite(folder: Path) -> Outcome:
     """The server scenarios of the suite, over HTTP; those it does not score are told apart."""
     with http_process(folder, "--conformance") as server:
-        done = _npx(SUITE, "conformance", "server", "--url", server.url, "--requirements", PROTOCOL, timeout_s=RUN_S)
+        done = npx(SUITE, "conformance", "server", "--url", server.url, "--requirements", PROTOCOL, timeout_s=RUN_S)
     unscored = set(_UNSCORED.findall(done.stdout))
     lines = [
         line for line in done.stdout.splitlines() if _TOTALS.match(line) and line[2:].partition(":")[0] not in unscored
@@ -66,12 +67,13 @@ def suite(folder: Path) -> Outcome:
 def strict_listing(folder: Path) -> Outcome:
     """Every tool's schema as the inspector judges it, over stdio."""
     server = [sys.executable, "-m", "mcp_server", "--data-dir", str(folder), "--toolsets", "all"]
-    done = _npx(INSPECTOR, "mcp-inspector", "--cli", *server, "--method", "tools/list", "--strict", timeout_s=RUN_S)
+    done = npx(INSPECTOR, "mcp-inspector", "--cli", *server, "--method", "tools/list", "--strict", timeout_s=RUN_S)
     counts = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no findings"
     return Outcome(done.returncode == 0 and '"tools"' in done.stdout, counts, done.stderr)
 
 
-def _npx(package: str, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+def npx(package: str, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a program of the package, fetched where it is not here yet."""
     words = ["npx", "--yes", *(() if _node() >= OLDEST_NODE else ("-p", f"node@{OLDEST_NODE}")), "-p", package, "--"]
     return subprocess.run(
         [*words, *command], capture_output=True, text=True, timeout=timeout_s, env=environment(CI="1"), check=False
@@ -87,7 +89,7 @@ def _node() -> int:
 
 
 def main() -> int:
-    if reason := missing():
+    if reason := missing(SUITE, INSPECTOR):
         print(f"conformance: not run: {reason}")
         return 0
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from tests.mcp.processes import stdio
 
 @pytest.fixture(scope="module")
 def node() -> None:
-    if reason := conformance.missing():
+    if reason := conformance.missing(conformance.SUITE, conformance.INSPECTOR):
         pytest.skip(f"the conformance suite needs Node: {reason}")
 
 
