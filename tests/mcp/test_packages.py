@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -78,6 +80,28 @@ async def test_a_client_that_fills_in_the_manifest_gets_the_server_of_the_bundle
         manifest = json.loads((unpacked / "manifest.json").read_text())
         assert [tool.name for tool in listed] == [tool["name"] for tool in manifest["tools"]]
         assert all(tool.annotations and tool.annotations.readOnlyHint for tool in listed)
+
+
+@pytest.mark.parametrize("client", ["claude mcp add", "claude_desktop_config.json"])
+async def test_what_the_documentation_says_starts_the_server(client: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "mcp.md").read_text()
+    binary = str(Path(sys.executable).parent / "orderflow-mcp")
+    if client == "claude mcp add":
+        (line,) = re.findall(r"^\$ claude mcp add orderflow -- (.*)$", page, re.MULTILINE)
+        command, *arguments = shlex.split(
+            line.replace("$(pwd)/.venv/bin/orderflow-mcp", binary).replace("$(pwd)", str(tmp_path))
+        )
+        variables = {}
+    else:
+        (block,) = re.findall(r"^```json\n(\{\n  \"mcpServers\".*?)^```", page, re.MULTILINE | re.DOTALL)
+        said = json.loads(block)["mcpServers"]["orderflow"]
+        assert said["command"].endswith("/.venv/bin/orderflow-mcp")
+        command, arguments = binary, said["args"]
+        variables = {name: text.replace("/absolute/path", str(tmp_path)) for name, text in said["env"].items()}
+    parameters = StdioServerParameters(command=command, args=arguments, env=environment(**variables))
+    async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
+        assert (await session.initialize()).serverInfo.name == "orderflow"
+        assert not (await session.call_tool("markets_list", {})).isError
 
 
 def test_the_registry_entry_names_the_package_and_starts_it_reading(built: Path) -> None:
