@@ -36,7 +36,7 @@ def regime_detection(
     exchange: str | None,
     end: datetime,
     *,
-    hours: Annotated[int, Field(ge=48, le=2160, description="hours to look back")] = 168,
+    hours: Annotated[int, Field(ge=24, le=2160, description="hours to look back")] = 168,
     lookback: Annotated[int, Field(ge=1, le=500, description="newest bars that are judged and not learned from")] = 20,
     interval: Annotated[Interval, Field(description="length of a bar")] = "1h",
     states: Annotated[int, Field(ge=2, le=4, description="regimes to tell apart")] = 2,

@@ -25,7 +25,7 @@ def seasonality_analysis(
     end: datetime,
     *,
     data_type: Annotated[DataType, Field(description="what is looked at")] = "prices",
-    hours: Annotated[int, Field(ge=48, le=2160, description="hours to look back")] = 336,
+    hours: Annotated[int, Field(ge=24, le=2160, description="hours to look back")] = 336,
     interval: Annotated[Interval, Field(description="step of the series")] = "1h",
     decomposition_period: Annotated[int, Field(ge=2, le=1000, description="length of a season in steps")] = 24,
     top_frequencies: Annotated[int, Field(ge=1, le=20, description="cycles to report")] = 5,
