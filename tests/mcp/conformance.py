@@ -24,6 +24,7 @@ OLDEST_NODE = 22
 INSTALL_S, RUN_S = 90, 60
 
 _TOTALS = re.compile(r"^. [\w-]+: (\d+) passed, (\d+) failed$", re.MULTILINE)
+_FINDINGS = re.compile(r"^\d+ errors?, .*$", re.MULTILINE)
 _UNSCORED = re.compile(r"^  [✓✗] ([\w-]+) \(", re.MULTILINE)
 
 
@@ -68,7 +69,8 @@ def strict_listing(folder: Path) -> Outcome:
     """Every tool's schema as the inspector judges it, over stdio."""
     server = [sys.executable, "-m", "mcp_server", "--data-dir", str(folder), "--toolsets", "all"]
     done = npx(INSPECTOR, "mcp-inspector", "--cli", *server, "--method", "tools/list", "--strict", timeout_s=RUN_S)
-    counts = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no findings"
+    found = _FINDINGS.search(done.stderr)
+    counts = found[0] if found else "no findings"
     return Outcome(done.returncode == 0 and '"tools"' in done.stdout, counts, done.stderr)
 
 

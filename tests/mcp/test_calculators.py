@@ -105,7 +105,7 @@ def test_a_concise_answer_keeps_the_newest_entries_of_long_lists(ask: Ask) -> No
 
 def test_arguments_are_typed_as_declared(ask: Ask) -> None:
     schema = declared_tools()["calculate_volatility_regime"].input_schema
-    assert schema["required"] == ["symbol"]
+    assert schema["properties"]["symbol"]["default"] == "BTCUSDT"
     assert schema["properties"]["short_window"] == {
         "default": 60,
         "description": "minutes of the volatility that is judged",

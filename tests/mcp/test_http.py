@@ -124,7 +124,7 @@ async def test_reading_only_wins_over_allowing_to_write(folder: Path) -> None:
             assert answer(await session.call_tool("price_latest", {}))["rows"]
         async with http(server, WRITE) as session:
             assert "changing" not in {tool.name for tool in (await session.list_tools()).tools}
-            assert error(await session.call_tool("changing", {}))["code"] == "unknown_tool"
+            assert error(await session.call_tool("changing", {}))["code"] == "read_only"
 
 
 def test_a_page_of_another_site_is_refused(open_server: HttpServer) -> None:
