@@ -75,7 +75,7 @@ conformance: install ## The official MCP conformance suite and the inspector; ne
 	$(BIN)/python -m tests.mcp.conformance
 
 packages: install ## Build the Claude Desktop bundle (.mcpb) and server.json into dist.
-	PYTHONPATH=. $(BIN)/python packages/build.py dist
+	PYTHONPATH=. $(BIN)/python .ci/packages.py dist
 
 check: install ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -43,10 +43,10 @@ def test_a_failed_run_leaves_an_alert(running: bool, tmp_path: Path, request: py
     with connect(tmp_path) as store:
         (alert,) = store.query(f"SELECT * FROM {ALERTS.qualified}").to_pylist()
     assert (alert["level"], alert["source"], alert["acknowledged"]) == ("HIGH", "dagster", False)
-    assert alert["message"] == f"run {result.run_id[:8]} failed: features__upper"
+    assert alert["message"] == f"run {result.run_id[:8]} failed: tables"
     details = json.loads(alert["details"])
     assert details["run_id"] == result.run_id
-    assert "planted failure" in details["errors"]["features__upper"]
+    assert "features.upper: RuntimeError: planted failure" in details["errors"]["tables"]
     assert details["tags"]["dagster/partition"] == partition(START)
 
 

@@ -26,7 +26,7 @@ HEAVY = ("dagster", "torch", "darts", "crewai", "ccxt", "pandas")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     for name in ("one", "two"):
-        command = [sys.executable, str(ROOT / "packages" / "build.py"), str(folder / name)]
+        command = [sys.executable, str(ROOT / ".ci" / "packages.py"), str(folder / name)]
         subprocess.run(command, check=True, capture_output=True, env=environment())
     return folder
 

@@ -1,6 +1,6 @@
 """Build what clients install: a bundle for Claude Desktop (`.mcpb`) and the entry of a registry (`server.json`).
 
-``python packages/build.py dist [--name io.github.you/orderflow]``. Both are made of pyproject.toml and of the
+``python .ci/packages.py dist [--name io.github.you/orderflow]``. Both are made of pyproject.toml and of the
 declarations of the server, and start it reading only.
 """
 
