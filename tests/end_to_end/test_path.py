@@ -148,7 +148,7 @@ def materialize_all(defs: Definitions, instance: DagsterInstance, first: datetim
     last_two = {**whole, ASSET_PARTITION_RANGE_START_TAG: (last - timedelta(hours=1)).strftime("%Y-%m-%d-%H:00")}
     execute(defs, instance, (learnt & hours).resolve(graph), tags=whole)
     execute(defs, instance, hours.resolve(graph), tags=last_two)
-    execute(defs, instance, [AssetKey(["models", "versions"]), AssetKey(["models", "champions"])], SERIES)
+    execute(defs, instance, [AssetKey(["models", name]) for name in ("frames", "versions", "champions")], SERIES)
     execute(defs, instance, [AssetKey(["forecasts", "forecasts"])], tags=last_two)
     execute(defs, instance, [AssetKey(["forecasts", "scores"])])
     execute(defs, instance, [AssetKey(["models", "drift"])])
