@@ -21,7 +21,7 @@ SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 BUNDLES = "@anthropic-ai/mcpb@2.1.2"
 OLDEST_NODE = 22
-INSTALL_S, RUN_S = 90, 60
+INSTALL_S, RUN_S = 60, 200
 
 _TOTALS = re.compile(r"^. [\w-]+: (\d+) passed, (\d+) failed$", re.MULTILINE)
 _FINDINGS = re.compile(r"^\d+ errors?, .*$", re.MULTILINE)
