@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +13,11 @@ from orderflow_assets.forecasting.held_out import HeldOut
 from orderflow_assets.forecasting.issue import Issued
 from orderflow_assets.forecasting.tables import FORECASTS
 from orderflow_assets.forecasting.train import Trained
-from orderflow_assets.plots import MAX_BYTES
+from orderflow_assets.plots import canvas, markdown
 from orderflow_streaming.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _BEFORE = 48
 """Bars shown before a forecast."""
@@ -50,13 +47,13 @@ def fan(store: Store, issued: Issued) -> str | None:
         "AND issued_at <= ? ORDER BY issued_at DESC LIMIT ?",
         [series, issued_at, _BEFORE],
     ).to_pydict()
-    figure = _figure(2.8)
+    figure = canvas(2.8)
     axes = figure.subplots()
     axes.plot(past["issued_at"], past["last_value"], color="black", linewidth=1, label="price")
     bounds = {level: (_column(newest, f"lower_{level}"), _column(newest, f"upper_{level}")) for level in (95, 80)}
     _fan(axes, newest["target_ts"].to_numpy(), _column(newest, "point"), bounds)
     axes.set_title(f"{series}, {newest['model'][0].as_py()}, issued {issued_at:%Y-%m-%d %H:%M} UTC", fontsize=8)
-    return _markdown(figure, "newest price forecast")
+    return markdown(figure, "newest price forecast")
 
 
 def held_out(frame: Frame, trained: Sequence[Trained]) -> str | None:
@@ -64,7 +61,7 @@ def held_out(frame: Frame, trained: Sequence[Trained]) -> str | None:
     judged = [result for result in trained if result.held_out is not None]
     if not judged:
         return None
-    figure = _figure(2.4 * len(judged))
+    figure = canvas(2.4 * len(judged))
     for axes, result in zip(np.atleast_1d(figure.subplots(len(judged), 1)), judged, strict=True):
         assert result.held_out is not None
         if result.held_out.outcomes.shape[1] > 1:
@@ -74,7 +71,7 @@ def held_out(frame: Frame, trained: Sequence[Trained]) -> str | None:
         axes.set_title(f"{frame.series.key} {result.target}, {result.model}: held out", fontsize=8)
         axes.tick_params(labelsize=6)
         axes.legend(fontsize=6, frameon=False, loc="upper left")
-    return _markdown(figure, "held-out forecasts")
+    return markdown(figure, "held-out forecasts")
 
 
 def _one_origin(axes: Axes, frame: Frame, held: HeldOut) -> None:
@@ -122,22 +119,3 @@ def _column(rows: Any, name: str) -> np.ndarray:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(8, height), dpi=72, layout="constrained")
-
-
-def _markdown(figure: Figure, name: str) -> str | None:
-    """The figure in 64 colours, a third of the bytes of a full-colour one; None where even that is too large."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.draw()
-    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(64).save(buffer, format="png", optimize=True)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return f"![{name}](data:image/png;base64,{encoded})" if len(encoded) <= MAX_BYTES else None

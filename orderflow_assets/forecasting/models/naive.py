@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from orderflow_assets.forecasting.models.spec import ModelSpec
 
 NAIVE = "naive"
 _HOUR, _DAY = 12, 288
+
+
+def _model(name: str, doc: str, *aliases: str, **declared: Any) -> ModelSpec:
+    """A class of Darts that looks at one series."""
+    own: dict[str, Any] = {
+        "family": "naive",
+        "adapter": "local",
+        "path": f"darts.models:{aliases[0]}",
+        "extra": "forecast",
+        "needs": ("darts",),
+        "feed": "logs",
+        "lags": _DAY - 1,
+        "multivariate": True,
+    }
+    return ModelSpec(name, doc, aliases=aliases, **(own | declared))
+
+
+def _global(name: str, doc: str, *aliases: str) -> ModelSpec:
+    """A class of Darts that looks at many series at once."""
+    needs = ("darts", "torch")
+    return _model(name, doc, *aliases, adapter="zero_shot", needs=needs, lags=_HOUR - 1, gpu=True)
+
 
 MODELS = (
     ModelSpec(
@@ -16,99 +40,20 @@ MODELS = (
         aliases=("LastValue",),
         takes_missing=True,
     ),
-    ModelSpec(
-        "naive_mean",
-        "The mean of the last day.",
-        family="naive",
-        adapter="local",
-        aliases=("NaiveMean", "Naive"),
-        path="darts.models:NaiveMean",
-        extra="forecast",
-        needs=("darts",),
-        feed="logs",
-        lags=_DAY - 1,
-        multivariate=True,
-    ),
-    ModelSpec(
-        "naive_seasonal",
-        "The value at the same time yesterday.",
-        family="naive",
-        adapter="local",
-        aliases=("NaiveSeasonal",),
-        path="darts.models:NaiveSeasonal",
-        extra="forecast",
-        needs=("darts",),
-        feed="logs",
-        lags=_DAY - 1,
-        multivariate=True,
-        parameters={"K": _DAY},
-    ),
-    ModelSpec(
-        "naive_drift",
-        "The line through the first and the last value of the last day.",
-        family="naive",
-        adapter="local",
-        aliases=("NaiveDrift",),
-        path="darts.models:NaiveDrift",
-        extra="forecast",
-        needs=("darts",),
-        feed="logs",
-        lags=_DAY - 1,
-        multivariate=True,
-    ),
-    ModelSpec(
+    _model("naive_mean", "The mean of the last day.", "NaiveMean", "Naive"),
+    _model("naive_seasonal", "The value at the same time yesterday.", "NaiveSeasonal", parameters={"K": _DAY}),
+    _model("naive_drift", "The line through the first and the last value of the last day.", "NaiveDrift"),
+    _model(
         "naive_moving_average",
         "The mean of the last hour, each forecast counting as known for the next.",
-        family="naive",
-        adapter="local",
-        aliases=("NaiveMovingAverage",),
-        path="darts.models:NaiveMovingAverage",
-        extra="forecast",
-        needs=("darts",),
-        feed="logs",
+        "NaiveMovingAverage",
         lags=_HOUR - 1,
-        multivariate=True,
     ),
-    ModelSpec(
-        "global_naive_aggregate",
-        "The mean of the last hour, of many series at once.",
-        family="naive",
-        adapter="zero_shot",
-        aliases=("GlobalNaiveAggregate",),
-        path="darts.models:GlobalNaiveAggregate",
-        extra="forecast",
-        needs=("darts", "torch"),
-        feed="logs",
-        lags=_HOUR - 1,
-        multivariate=True,
-        gpu=True,
-    ),
-    ModelSpec(
+    _global("global_naive_aggregate", "The mean of the last hour, of many series at once.", "GlobalNaiveAggregate"),
+    _global(
         "global_naive_drift",
         "The line through the first and the last value of the last hour, of many series at once.",
-        family="naive",
-        adapter="zero_shot",
-        aliases=("GlobalNaiveDrift",),
-        path="darts.models:GlobalNaiveDrift",
-        extra="forecast",
-        needs=("darts", "torch"),
-        feed="logs",
-        lags=_HOUR - 1,
-        multivariate=True,
-        gpu=True,
+        "GlobalNaiveDrift",
     ),
-    ModelSpec(
-        "global_naive_seasonal",
-        "The value of an hour ago, of many series at once.",
-        family="naive",
-        adapter="zero_shot",
-        aliases=("GlobalNaiveSeasonal",),
-        path="darts.models:GlobalNaiveSeasonal",
-        extra="forecast",
-        needs=("darts", "torch"),
-        feed="logs",
-        lags=_HOUR - 1,
-        multivariate=True,
-        gpu=True,
-    ),
+    _global("global_naive_seasonal", "The value of an hour ago, of many series at once.", "GlobalNaiveSeasonal"),
 )
