@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, Field
 from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section
 from mcp_server.context import Context
 from mcp_server.registry import tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, rounded
 from mcp_server.tools.venue_prices import TOOLSET
 from mcp_server.venues import perpetuals, statistics
 from mcp_server.venues.client import Client
-from mcp_server.venues.reading import Cells, answered, moment
+from mcp_server.venues.reading import Cells, answered, moment, named
 from orderflow_streaming.tables import Column
 
 
@@ -85,7 +85,7 @@ def _past(
 
     def rows(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         instrument = client.instrument(symbol, context.left_s)
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"], "period": period}
+        said = named(instrument) | {"period": period}
         return read(client, instrument, period, limit, context.left_s), said
 
     return answered(context, exchange, market, columns, rows, time="timestamp", limit=limit)
@@ -129,10 +129,10 @@ def venue_funding_history(
         instrument = client.instrument(symbol, context.left_s)
         told = client.ask("fetchFundingRateHistory", instrument["symbol"], None, limit, left_s=context.left_s)
         paid = [(moment(row["timestamp"]), float(row["fundingRate"])) for row in reversed(told[-limit:])]
-        said: dict[str, Any] = {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+        said: dict[str, Any] = named(instrument)
         if paid:
             mean, positive = sum(rate for _, rate in paid) / len(paid), sum(rate > 0 for _, rate in paid) / len(paid)
-            said |= {"mean_rate": float(f"{mean:.6g}"), "positive_share": round(positive, 4)}
+            said |= {"mean_rate": rounded(mean, 6), "positive_share": round(positive, 4)}
         return [{"timestamp": at, "funding_rate": rate} for at, rate in paid], said
 
     return answered(context, exchange, market, _PAID, rows, time="timestamp", limit=limit)

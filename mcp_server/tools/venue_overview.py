@@ -10,13 +10,13 @@ from pydantic import Field
 from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section
 from mcp_server.context import Context
 from mcp_server.registry import tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, rounded
 from mcp_server.tools.venue_prices import TOOLSET
 from mcp_server.venues import parts, perpetuals, quotes
 from mcp_server.venues.client import Client
 from mcp_server.venues.comparisons import COMPARISONS, time_of
 from mcp_server.venues.parts import portrait
-from mcp_server.venues.reading import Cells, answered
+from mcp_server.venues.reading import Cells, answered, named
 from orderflow_streaming.tables import Column
 
 OVERVIEW_S = 30.0
@@ -139,12 +139,12 @@ def venue_spread_history(
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         instrument = client.instrument(symbol, context.left_s)
         rows = quotes.spreads(client, instrument, context.left_s)[: context.rows(limit)]
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+        said = named(instrument)
         spreads = [row["spread_bps"] for row in rows if row["spread_bps"] is not None]
         if spreads:
             mean = sum(spreads) / len(spreads)
             told = {"mean_bps": mean, "min_bps": min(spreads), "max_bps": max(spreads)}
-            said |= {name: float(f"{value:.6g}") for name, value in told.items()}
+            said |= {name: rounded(value, 6) for name, value in told.items()}
         return rows, said
 
     return answered(context, exchange, market, _SPREADS, read, time="timestamp", limit=limit)
@@ -178,7 +178,7 @@ def venue_window_ticker(
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         instrument = client.instrument(symbol, context.left_s)
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"], "window": window}
+        said = named(instrument) | {"window": window}
         return [quotes.window(client, instrument, window, context.left_s)], said
 
     return answered(context, exchange, "spot", _WINDOW, read, time="close_time")

@@ -10,10 +10,10 @@ from mcp_server import arguments
 from mcp_server.arguments import DEFAULT_ROWS, Exchange, Instrument, Limit, Section, Time, one_of
 from mcp_server.context import Context
 from mcp_server.registry import tool
-from mcp_server.results import Answer
+from mcp_server.results import Answer, rounded
 from mcp_server.venues.client import Client, NotOfferedError
 from mcp_server.venues.instruments import coin
-from mcp_server.venues.reading import Cells, answered, base, difference_bps, milliseconds, moment, number, volume
+from mcp_server.venues.reading import Cells, answered, base, difference_bps, milliseconds, moment, named, number, volume
 from orderflow_streaming.tables import Column
 
 TOOLSET = "venues"
@@ -215,7 +215,7 @@ def _level(name: str, side: list[tuple[float, float | None, float | None]], leve
 
 
 def _touch(instrument: Any, told: dict[str, Any], bids: list[Any], asks: list[Any]) -> dict[str, Any]:
-    said: dict[str, Any] = {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+    said: dict[str, Any] = named(instrument)
     if at := moment(told.get("timestamp")):
         said["book_time"] = f"{at.isoformat(timespec='milliseconds')}Z"
     if bids and asks:
@@ -251,7 +251,7 @@ def venue_trades(
         instrument = client.instrument(symbol, context.left_s)
         told = client.ask("fetchTrades", instrument["symbol"], None, limit, left_s=context.left_s)
         rows = [_trade(instrument, trade) for trade in reversed(told[-limit:])]
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+        said = named(instrument)
         return rows, said | {f"{side}_base": _traded(rows, side) for side in ("buy", "sell")}
 
     return answered(context, exchange, market, _TRADES, read, time="timestamp", limit=limit)
@@ -272,7 +272,7 @@ def _trade(instrument: Any, trade: dict[str, Any]) -> Cells:
 
 def _traded(rows: list[Cells], side: str) -> float | None:
     sizes = [row["quantity"] for row in rows if row["side"] == side]
-    return None if None in sizes else float(f"{sum(sizes):.10g}")
+    return None if None in sizes else rounded(sum(sizes))
 
 
 _KLINES = (
@@ -311,7 +311,7 @@ def venue_klines(
             dict(zip(names, (moment(at), *prices, volume(instrument, traded)), strict=True))
             for at, *prices, traded in reversed(told[-limit:])
         ]
-        return rows, {"symbol": instrument["symbol"], "instrument": instrument["id"], "interval": interval}
+        return rows, named(instrument) | {"interval": interval}
 
     return answered(context, exchange, market, _KLINES, read, limit=limit)
 

@@ -13,7 +13,7 @@ from mcp_server.results import Answer
 from mcp_server.tools.venue_prices import TOOLSET
 from mcp_server.venues import conditions
 from mcp_server.venues.client import Client
-from mcp_server.venues.reading import Cells, answered
+from mcp_server.venues.reading import Cells, answered, named
 from orderflow_streaming.tables import Column
 
 _AT = Column("timestamp", "TIMESTAMP", "event time; NULL where the venue tells none", "UTC")
@@ -37,7 +37,7 @@ def venue_risk_limits(
 
     def read(client: Client) -> tuple[list[Cells], dict[str, Any]]:
         instrument = client.instrument(symbol, context.left_s)
-        said = {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+        said = named(instrument)
         return conditions.tiers(client, instrument, context.left_s), said
 
     return answered(context, exchange, market, _TIERS, read)

@@ -50,6 +50,11 @@ def answered(
     return answer
 
 
+def named(instrument: Instrument) -> dict[str, Any]:
+    """What ``meta`` says of the instrument asked about: our spelling and the venue's own."""
+    return {"symbol": instrument["symbol"], "instrument": instrument["id"]}
+
+
 def moment(value: float | int | str | None) -> datetime | None:
     """Milliseconds since 1970 as naive UTC."""
     return None if value is None else datetime.fromtimestamp(float(value) / 1_000, UTC).replace(tzinfo=None)
